@@ -1,0 +1,1 @@
+"""Evaluation: one place where every method is measured, rows first, tables from rows."""

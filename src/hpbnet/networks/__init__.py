@@ -1,0 +1,1 @@
+"""The networks: plain torch modules, each with a frozen config beside it."""
