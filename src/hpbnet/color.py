@@ -31,7 +31,7 @@ def linear_to_srgb(linear: Tensor) -> Tensor:
 
 def luma(rgb: Tensor) -> Tensor:
     """Rec. 709 luma of an image [B,3,H,W] -> [B,1,H,W]."""
-    red, green, blue = rgb.split(1, dim=-3)
+    red, green, blue = rgb.chunk(3, dim=-3)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
@@ -46,17 +46,17 @@ def xyz_to_rgb(xyz: Tensor) -> Tensor:
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """sRGB [B,3,H,W] in [0,1] -> CIE Lab, L in [0,100]."""
+    """Convert sRGB [B,3,H,W] in [0,1] -> CIE Lab, L in [0,100]."""
     white = torch.tensor(_WHITE, dtype=rgb.dtype, device=rgb.device).view(3, 1, 1)
     ratio = rgb_to_xyz(srgb_to_linear(rgb)) / white
     cube_root = ratio.clamp_min(_LAB_EPSILON) ** (1 / 3)
-    x, y, z = torch.where(ratio > _LAB_EPSILON, cube_root, (_LAB_KAPPA * ratio + 16) / 116).split(1, dim=-3)
+    x, y, z = torch.where(ratio > _LAB_EPSILON, cube_root, (_LAB_KAPPA * ratio + 16) / 116).chunk(3, dim=-3)
     return torch.cat([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-3)
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
     """CIE Lab [B,3,H,W] -> sRGB, not clamped: values outside [0,1] lie outside the gamut."""
-    lightness, a, b = lab.split(1, dim=-3)
+    lightness, a, b = lab.chunk(3, dim=-3)
     y = (lightness + 16) / 116
     cube_root = torch.cat([y + a / 500, y, y - b / 200], dim=-3)
     cube = cube_root**3
