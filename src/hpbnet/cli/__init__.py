@@ -1,0 +1,88 @@
+"""The `hpbnet` command: parse, call the library once, write.
+
+Knows the commands' names and one-line helps, and how an error is said. A command's module (which holds the click
+command under the name `command`) is imported only when that command is invoked, so that `hpbnet --help` stays quick.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from .. import __version__
+
+
+class Entry(NamedTuple):
+    """One row of the table of commands: the module in this package, and the line shown by `hpbnet --help`."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "models": Entry("models", "List the networks and harmonizers that can be named."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A click group that imports a command's module when the command is invoked, and not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f".{COMMANDS[cmd_name].module}", __name__).command
+        assert isinstance(command, click.Command), cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no command {args[0]!r}; there are: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hpbnet")
+def group() -> None:
+    """Put a person into another picture: cut out, place, match colours, composite."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `hpbnet` and return its exit code: 0, 1 where some files of a folder failed, 2 for a user's mistake."""
+    try:
+        result = group.main(arguments, prog_name="hpbnet", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as request:
+        click.echo(request.ctx.get_help() if request.ctx else "")
+        return 2
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", code=130)
+    except BrokenPipeError:  # the reader of our output went away: `hpbnet models | head -1`
+        sys.stdout = None  # or the interpreter complains when it flushes at exit
+        return 1
+    except (ValueError, OSError) as error:
+        return _fail(describe(error))
+    return result if isinstance(result, int) else 0
+
+
+def describe(error: Exception) -> str:
+    """Say an error in one line: what is wrong, and with which file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _fail(message: str, code: int = 2) -> int:
+    click.echo(f"hpbnet: {message}", err=True)
+    return code
