@@ -104,10 +104,11 @@ def ciede2000(lab_a: Tensor, lab_b: Tensor) -> Tensor:
     stretch = 1.5 - 0.5 * _saturating((a1.hypot(b1) + a2.hypot(b2)) / 2)
     a1, a2 = a1 * stretch, a2 * stretch
     chroma_a, chroma_b = a1.hypot(b1), a2.hypot(b2)
-    hue_a, hue_b = torch.atan2(b1, a1), torch.atan2(b2, a2)
+    hue_a, hue_b = (torch.remainder(torch.atan2(b, a), 2 * math.pi) for a, b in ((a1, b1), (a2, b2)))
     grey = chroma_a * chroma_b == 0
 
-    turn = torch.remainder(hue_b - hue_a + math.pi, 2 * math.pi) - math.pi
+    turn = hue_b - hue_a
+    turn = turn - 2 * math.pi * (turn > math.pi) + 2 * math.pi * (turn < -math.pi)
     turn = torch.where(grey, 0.0, turn)
     hue_shift = 2 * (chroma_a * chroma_b).sqrt() * torch.sin(turn / 2)
     hue = torch.where(grey, hue_a + hue_b, hue_a + turn / 2)  # half way along the shorter arc
