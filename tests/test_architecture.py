@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "hpbnet"
 FLOORS = [
     {"image", "color", "checkpoint", "metrics", "affine_grid", "networks"},
     {"layers", "options", "models"},
-    {"matte", "harmonize", "color_temperature", "disturb", "relight", "finish"},
+    {"matte", "harmonize", "color_temperature", "disturb", "relight", "finish", "convert"},
     {"pipeline", "synthesis"},
     {"video", "training", "evaluation"},
     {"web"},

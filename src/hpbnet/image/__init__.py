@@ -1,0 +1,20 @@
+"""The doors for pictures: files, bytes, PIL images and arrays in; files and bytes out.
+
+Knows file formats, orientation, colour profiles and bit depth. Inside the house a picture is float32 [1,3,H,W] sRGB.
+"""
+
+from .picture import Picture, Source
+from .read import read_mask, read_picture
+from .write import FORMATS, encode_picture, format_of, write_bytes, write_picture
+
+__all__ = [
+    "FORMATS",
+    "Picture",
+    "Source",
+    "encode_picture",
+    "format_of",
+    "read_mask",
+    "read_picture",
+    "write_bytes",
+    "write_picture",
+]
