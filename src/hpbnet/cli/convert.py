@@ -1,0 +1,30 @@
+"""`hpbnet convert`: bring published weights into hpbnet's own form."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("convert")
+@click.argument("kind", type=click.Choice(["stylegan2"]))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Generator to write, a .safetensors."
+)
+@click.option("--discriminator", type=click.Path(path_type=Path), help="Also write the discriminator of FILE here.")
+def command(kind: str, file: Path, output: Path, discriminator: Path | None) -> None:
+    """Convert published StyleGAN2 weights in FILE, without running any code that FILE may hold.
+
+    FILE is a state dict of the PyTorch port (.pt with g_ema) or a pickle of stylegan2-ada-pytorch (.pkl with G_ema).
+    """
+    from ..checkpoint import write_checkpoint
+    from ..convert import convert_stylegan2
+
+    prior = convert_stylegan2(file)
+    if discriminator is not None and prior.discriminator is None:
+        raise ValueError(f"{file} has no discriminator")
+    write_checkpoint(output, prior.generator)
+    click.echo(f"{kind}: {output} ({prior.generator.config['resolution']} px)")
+    if discriminator is not None and prior.discriminator is not None:
+        write_checkpoint(discriminator, prior.discriminator)
+        click.echo(f"{kind} discriminator: {discriminator}")
