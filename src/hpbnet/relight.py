@@ -1,7 +1,12 @@
 """Light as spherical harmonics of order 2, and the two relighters that use it.
 
-A light is [B,9] (grey) or [B,9,3] (coloured) in the convention of [ZHSJ19]: coefficients of the orthonormal real basis
-1, Y, Z, X, YX, YZ, 3Z2-1, XZ, X2-Y2, axes X right, Z up, Y away from the camera, so a frontal light has negative Y.
+A light is [B,9] (grey) or [B,9,3] (coloured, built-in relighter only) in the convention of [ZHSJ19]: the light that
+falls on a surface, by its normal, as coefficients of the orthonormal real basis 1, Y, Z, X, YX, YZ, 3Z2-1, XZ, X2-Y2;
+axes X right, Z up, Y away from the camera, so a frontal light has negative Y.
+
+The built-in relighter needs no weights. Its surface is the matte, inflated (a height whose square solves Poisson's
+equation over the person, so that a limb becomes round), plus relief from luminance: what is darker than its
+surroundings is taken to lie deeper. It knows nothing of faces and casts no shadows.
 """
 
 import math
@@ -10,14 +15,24 @@ from pathlib import Path
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .color import lab_to_rgb, rgb_to_lab
+from .color import lab_to_rgb, luma, rgb_to_lab
 from .networks.dpr import Dpr, from_published
 
 Relighter = Callable[[Tensor, Tensor, Tensor], Tensor]  # image [B,3,H,W], alpha [B,1,H,W], light [B,9] -> image
 
 _BASIS = tuple(math.sqrt(k / math.pi) / 2 for k in (1, 3, 15, 1.25, 3.75))  # 1; x; xy; 3z2-1; x2-y2
+_GAMMA = 2.2
+_KNEE = 0.8  # brighter values approach white smoothly instead of being clipped
+_SURFACE_SIZE = 64  # [px] longer side of the estimated surface: light is smooth
+_BODY_BLUR = 1.5  # [px] of the surface
+_RELIEF, _RELIEF_BAND = 4.0, (3.0, 12.0)  # height [px] of a factor e in luminance, at these scales [px]
+_FLAT_BEYOND = 0.35  # share of the surface over which the pull to zero acts
+_SWEEPS = 30
+_LEAST_SHADE = 0.1
+_SOURCE_LIGHT = ((0.0, -0.9, 0.436), 0.5, 0.8)  # what a portrait is taken to be lit by: direction, ambient, intensity
 _COSINE_LOBE = (math.pi, 2 * math.pi / 3, math.pi / 4)  # clamped cosine by order [RH01]
 
 
@@ -47,13 +62,12 @@ def sphere_light(
     intensity: Tensor,  # [B] 1: as bright as the lights DPR comes with
 ) -> Tensor:
     """Return the light [B,9] of a soft lamp and an even sky, as the image of a lit sphere would show it."""
-    orders = torch.tensor([_COSINE_LOBE[0], *[_COSINE_LOBE[1]] * 3, *[_COSINE_LOBE[2]] * 5])
-    lamp = sh_basis(direction) * orders.to(direction)
+    orders = direction.new_tensor([_COSINE_LOBE[0], *[_COSINE_LOBE[1]] * 3, *[_COSINE_LOBE[2]] * 5])
+    lamp = sh_basis(direction) * orders
     sky = torch.zeros_like(lamp)
     sky[:, 0] = lamp[:, 0]
-    share = ambient[:, None]
-    light: Tensor = intensity[:, None] * (share * sky + (1 - share) * lamp)
-    return light
+    mixed = torch.lerp(lamp, sky, ambient[:, None])
+    return mixed.mul(intensity[:, None])
 
 
 def frontal_direction(generator: torch.Generator) -> Tensor:
@@ -78,3 +92,72 @@ def dpr_relighter(network: Dpr) -> Relighter:
         return lab_to_rgb(torch.cat([lightness * 100, lab[:, 1:]], dim=1)).clamp(0.0, 1.0)
 
     return relight
+
+
+def builtin_relighter(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
+    """Relight by the ratio of two shadings of an estimated surface: under the light, and under a plain frontal one.
+
+    Args:
+        light: [B,9] or [B,9,3].
+    """
+    normals = estimate_normals(image, alpha)
+    coloured = light if light.dim() == 3 else light[:, :, None]
+    source = sphere_light(*(torch.tensor([value]) for value in _SOURCE_LIGHT))[:, :, None]
+    ratio = (shade(normals, coloured) / shade(normals, source)) ** (1 / _GAMMA)
+    ratio = F.interpolate(ratio, image.shape[2:], mode="bilinear")
+    bright = image * ratio
+    return torch.where(bright > _KNEE, 1 - (1 - _KNEE) * torch.exp((_KNEE - bright) / (1 - _KNEE)), bright)
+
+
+def shade(
+    normals: Tensor,  # [B,3,H,W] unit
+    light: Tensor,  # [B,9,C]
+) -> Tensor:
+    """Light that falls on a surface [B,C,H,W]; never quite dark, since a series of order 2 may undershoot zero."""
+    fallen = torch.einsum("bhwk,bkc->bchw", sh_basis(normals.permute(0, 2, 3, 1)), light)
+    return _LEAST_SHADE * F.softplus(fallen / _LEAST_SHADE)
+
+
+def estimate_normals(
+    image: Tensor,  # [B,3,H,W] sRGB in [0,1]
+    alpha: Tensor,  # [B,1,H,W]
+) -> Tensor:
+    """Estimate unit normals [B,3,h,w] of the person at a small size: the inflated matte with relief from luminance."""
+    height, width = alpha.shape[2:]
+    scale = _SURFACE_SIZE / max(height, width)
+    size = (max(8, round(height * scale)), max(8, round(width * scale)))
+    body = smooth(inflate(F.interpolate(alpha, size, mode="area")), _BODY_BLUR)
+    tone = F.interpolate(luma(image), size, mode="area").clamp_min(0.03).log()
+    relief = smooth(tone, _RELIEF_BAND[0]) - smooth(tone, _RELIEF_BAND[1])
+    down, right = torch.gradient(body + _RELIEF * relief, dim=(2, 3))
+    # towards the camera is -Y; rows go down while Z goes up
+    return F.normalize(torch.cat([-right, -torch.ones_like(right), down], dim=1))
+
+
+def inflate(alpha: Tensor) -> Tensor:
+    """Blow up a matte [B,1,h,w] into heights [B,1,h,w] in pixels: a bar becomes half a cylinder.
+
+    Solves Poisson's equation with zeros outside the person and a free edge at the frame (the body goes on there), from
+    coarse to fine; a weak pull to zero keeps the middle of a frame-filling person flat instead of infinitely high.
+    """
+    height, width = alpha.shape[2:]
+    swelling = torch.zeros(len(alpha), 1, 1, 1)
+    for halvings in (3, 2, 1, 0):
+        size = (-(-height >> halvings), -(-width >> halvings))
+        inside = F.interpolate(alpha, size, mode="area")
+        swelling = F.interpolate(swelling, size, mode="bilinear") * (4.0 if halvings < 3 else 0.0)
+        pull = 1 / (_FLAT_BEYOND * max(size)) ** 2
+        for _ in range(_SWEEPS):
+            wide = F.pad(swelling, (1, 1, 1, 1), mode="replicate")
+            around = wide[:, :, :-2, 1:-1] + wide[:, :, 2:, 1:-1] + wide[:, :, 1:-1, :-2] + wide[:, :, 1:-1, 2:]
+            swelling = inside * (around + 1) / (4 + pull)
+    return (2.0 * swelling).sqrt()
+
+
+def smooth(image: Tensor, sigma: float) -> Tensor:
+    """Blur [B,1,h,w] by a Gaussian [px], borders repeated."""
+    reach = round(2.5 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    taps = (taps / taps.sum()).to(image)
+    wide = F.conv2d(F.pad(image, (reach, reach, 0, 0), mode="replicate"), taps[None, None, None])
+    return F.conv2d(F.pad(wide, (0, 0, reach, reach), mode="replicate"), taps[None, None, :, None])

@@ -33,6 +33,7 @@ def make_item(
     alpha: Tensor,  # [1,1,H,W] straight
     reference: Tensor,  # [1,3,h,w] another portrait, any size
     reference_alpha: Tensor,  # [1,1,h,w]
+    *,
     recipe: Recipe,
     relighter: Relighter,
     generator: torch.Generator,

@@ -123,8 +123,16 @@ def _make(
     generator = seeded(plan.seed, index)
     photo, alpha, square = read_square(portrait, plan.size, generator)
     reference_photo, reference_alpha, _ = read_square(reference, REFERENCE_SIZE, generator)
-    recipe = RECIPES[plan.recipe]
-    return make_item(photo, alpha, reference_photo, reference_alpha, recipe, relighter, generator), square
+    item = make_item(
+        photo,
+        alpha,
+        reference_photo,
+        reference_alpha,
+        recipe=RECIPES[plan.recipe],
+        relighter=relighter,
+        generator=generator,
+    )
+    return item, square
 
 
 def to_bytes(image: Tensor) -> np.ndarray:
