@@ -4,14 +4,19 @@ Knows how a grid is sampled, applied to an image of any size, blended, and fitte
 of foregrounds, backgrounds or networks.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709, as color.LUMA: a module of floor 0 imports no other
-_BAND_PIXELS = 1 << 16  # a band's twelve coefficients then stay in the processor's cache
+_BAND_PIXELS = 1 << 15  # a band's coefficients then stay in the processor's cache
+
+Window = tuple[int, int, int, int]  # top, left, bottom, right [px]; bottom and right exclusive
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,32 @@ class AffineGrid:
         cells = F.interpolate(cells, size=(depth, height, width), mode="trilinear", align_corners=False)
         return AffineGrid(cells.unflatten(1, (3, 4)))
 
-    def apply(self, image: Tensor) -> Tensor:
-        """Recolour an image [B,3,H,W] of any size; the result is clamped to [0,1]."""
+    def apply(self, image: Tensor, window: Window | None = None) -> Tensor:
+        """Recolour an image [B,3,H,W] of any size; the result is clamped to [0,1].
+
+        Works in bands of rows, so that a large image's coefficients are never held at once; where gradients are asked
+        for it works on the whole image.
+
+        Args:
+            image: The picture, in sRGB.
+            window: Top, left, bottom and right [px] of the part to recolour; the rest stays as it is.
+        """
         assert image.ndim == 4 and image.shape[1] == 3, f"image is {tuple(image.shape)}"
-        if torch.is_grad_enabled() and (image.requires_grad or self.matrix.requires_grad):
-            return _apply_rows(self.matrix, image, 0, image.shape[2])
-        result = torch.empty_like(image)
-        rows = max(1, _BAND_PIXELS // image.shape[3])
-        for top in range(0, image.shape[2], rows):
-            bottom = min(top + rows, image.shape[2])
-            result[:, :, top:bottom] = _apply_rows(self.matrix, image, top, bottom)
+        rows, columns = image.shape[-2:]
+        terms = _luma_terms(self.matrix.to(image).expand(image.shape[0], -1, -1, -1, -1, -1))
+        if torch.is_grad_enabled() and (image.requires_grad or terms.requires_grad):
+            return _apply_whole(terms, image)
+        top, left, bottom, right = (0, 0, rows, columns) if window is None else window
+        result = _empty_like(image)
+        for outside in (
+            (slice(0, top), slice(None)),
+            (slice(bottom, rows), slice(None)),
+            (slice(top, bottom), slice(0, left)),
+            (slice(top, bottom), slice(right, columns)),
+        ):
+            result[:, :, *outside] = image[:, :, *outside]
+        for item in range(image.shape[0]):
+            _apply_bands(terms[item], image[item], result[item], (top, left, bottom, right))
         return result
 
     @staticmethod
@@ -78,10 +99,11 @@ class AffineGrid:
         source: Tensor,  # [B,3,H,W] sRGB in [0,1]
         target: Tensor,  # [B,3,H,W]
         weight: Tensor | None = None,  # [B,1,H,W]
+        *,
         depth: int = 8,
         height: int = 16,
         width: int = 16,
-        ridge: float = 1e-3,
+        ridge: float = 1e-4,
         smoothing: float = 0.5,
     ) -> "AffineGrid":
         """Fit the grid that turns source into target: per cell, a ridge regression on the pixels around it.
@@ -97,55 +119,130 @@ class AffineGrid:
             height: Cells over y.
             width: Cells over x.
             ridge: Pull towards the global fit, where 1 is the weight of an average cell's pixels.
-            smoothing: Share of its neighbours' pixels that a cell counts as its own, along each axis.
+            smoothing: Share of its neighbours' pixels that a cell counts as its own, along y and along x.
         """
         weight = torch.ones_like(source[:, :1]) if weight is None else weight
         moments = _moments(source, target, weight, (depth, height, width))  # [B,28,D,h,w]
         total = moments.sum(dim=(2, 3, 4), keepdim=True)
         share = total[:, 15:16].clamp_min(1e-6)  # the weight of all pixels
         prior = _solve(total / share, torch.eye(3, 4).to(source).view(1, 12, 1, 1, 1), 1e-6)
-        for axis in (2, 3, 4):
+        for axis in (3, 4):
             moments = _smooth(moments, axis, smoothing)
         cells = _solve(moments / share * (depth * height * width), prior, ridge)
         return AffineGrid(cells.unflatten(1, (3, 4)))
 
 
-def _apply_rows(matrix: Tensor, image: Tensor, top: int, bottom: int) -> Tensor:
-    """Recolour the rows top..bottom of an image."""
-    band = image[:, :, top:bottom]
-    coefficients = _slice(matrix, image, top, bottom)  # [B,3,4,rows,W]
-    out = coefficients[:, :, 3].expand(-1, -1, *band.shape[-2:])
-    for channel in range(3):
-        out = torch.addcmul(out, coefficients[:, :, channel], band[:, channel : channel + 1])
-    return out.clamp(0.0, 1.0)
+def _luma_terms(matrix: Tensor) -> Tensor:
+    """Write the cells over luma as the first one and the steps between neighbours: [B,3,4,D,h,w], same shape.
+
+    With f_d = clamp(D luma - 1/2 - (d - 1), 0, 1), the map at a luma is terms[0] + sum over d >= 1 of f_d terms[d].
+    """
+    return torch.cat([matrix[:, :, :, :1], matrix[:, :, :, 1:] - matrix[:, :, :, :-1]], dim=3)
 
 
-def _slice(matrix: Tensor, image: Tensor, top: int, bottom: int) -> Tensor:
-    """Read the matrices of the rows top..bottom of an image -> [B,3,4,rows or 1,W or 1]."""
-    batch, _, _, depth, height, width = matrix.shape
-    if depth == height == width == 1:
-        return matrix[:, :, :, 0]
-    rows, columns = image.shape[-2:]
-    across = _weights(columns, width, image)  # [W,w]
-    down = _weights(rows, height, image)[top:bottom]  # [rows,h]
+def _luma_steps(image: Tensor, depth: int) -> Tensor:
+    """Compute the f_d of `_luma_terms` for d = 1..D-1: [...,3,H,W] -> [...,D-1,H,W]."""
+    red, green, blue = image.split(1, dim=-3)
+    position = (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue) * depth - 0.5
+    steps = torch.arange(depth - 1, dtype=image.dtype, device=image.device).view(-1, 1, 1)
+    weights: Tensor = (position - steps).clamp(0.0, 1.0)
+    return weights
+
+
+def _apply_whole(terms: Tensor, image: Tensor) -> Tensor:
+    """Recolour an image with all its coefficients at once, differentiably."""
+    depth, height, width = terms.shape[3:]
+    if (height, width) != (1, 1):
+        cells = F.interpolate(terms.flatten(1, 3), image.shape[-2:], mode="bilinear", align_corners=False)
+        terms = cells.unflatten(1, (3, 4, depth))
+    matrix = terms[:, :, :, 0]
+    steps = _luma_steps(image, depth)
+    for index in range(1, depth):
+        matrix = torch.addcmul(matrix, terms[:, :, :, index], steps[:, None, None, index - 1])
+    mixed = (matrix[:, :, :3] * image[:, None]).sum(2)
+    return (mixed + matrix[:, :, 3]).clamp(0.0, 1.0)
+
+
+def _apply_bands(
+    terms: Tensor,  # [3,4,D,h,w], see _luma_terms
+    image: Tensor,  # [3,H,W]
+    result: Tensor,  # [3,H,W], written inside the window
+    window: Window,
+) -> None:
+    """Recolour one image band by band."""
+    top, left, bottom, right = window
+    height, width = terms.shape[3:]
+    band_rows = max(1, _BAND_PIXELS // max(1, right - left))
+    if height == width == 1:
+        for first in range(top, bottom, band_rows):
+            here = slice(first, min(first + band_rows, bottom)), slice(left, right)
+            result[:, *here] = _apply_lookup(terms[..., 0, 0], image[:, *here])
+        return
+    across = F.interpolate(terms.flatten(0, 1), (height, image.shape[-1]), mode="bilinear", align_corners=False)
+    cells = across[..., left:right].unflatten(0, (3, 4)).transpose(1, 2)  # [3,D,4,h,columns]
+    down = _positions(image.shape[-2], height)
+    for first, last in _same_cell(down, top, bottom):
+        cell = int(down[first])
+        above, below = cells[:, :, :, cell, None], cells[:, :, :, min(cell + 1, height - 1), None]
+        slope = below - above  # [3,D,4,1,columns]
+        for start in range(first, last, band_rows):
+            stop = min(start + band_rows, last)
+            share = (down[start:stop, None] - cell).to(image)  # [rows,1]
+            mixed = _apply_between(above, slope, share, image[:, start:stop, left:right])
+            torch.clamp(mixed, 0.0, 1.0, out=result[:, start:stop, left:right])
+
+
+def _apply_between(above: Tensor, slope: Tensor, share: Tensor, band: Tensor) -> Tensor:
+    """Recolour a band [3,rows,columns] between two rows of cells, not clamped."""
+    mixed = _mix(torch.addcmul(above[:, 0], slope[:, 0], share), band)
+    if above.shape[1] > 1:
+        for index, step in enumerate(_luma_steps(band, above.shape[1]), start=1):
+            mixed.addcmul_(_mix(torch.addcmul(above[:, index], slope[:, index], share), band), step)
+    return mixed
+
+
+def _apply_lookup(terms: Tensor, band: Tensor) -> Tensor:
+    """Recolour pixels [3,rows,W] by matrices [3,4,D] that depend on luma only."""
+    depth = terms.shape[-1]
+    pixels = band.flatten(1)  # [3,N]
     if depth == 1:
-        return down @ matrix[:, :, :, 0] @ across.T
-    red, green, blue = image[:, :, top:bottom].unbind(1)
-    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-    y = (torch.arange(top, bottom).to(image) + 0.5) * (2 / rows) - 1
-    x = (torch.arange(columns).to(image) + 0.5) * (2 / columns) - 1
-    where = torch.stack(
-        [x.expand_as(luma), y[:, None].expand_as(luma), luma * 2 - 1], dim=-1
-    )  # [B,rows,W,3], in [-1,1]
-    cells = matrix.flatten(1, 2).expand(image.shape[0], -1, -1, -1, -1)
-    read = F.grid_sample(cells, where[:, None], mode="bilinear", padding_mode="border", align_corners=False)
-    return read[:, :, 0].unflatten(1, (3, 4))
+        mixed = torch.addmm(terms[:, 3], terms[:, :3, 0], pixels)
+        return mixed.clamp_(0.0, 1.0).view_as(band)
+    steps = _luma_steps(band, depth).flatten(1)
+    matrix = torch.addmm(terms[:, :, :1].flatten(0, 1), terms[:, :, 1:].flatten(0, 1), steps)  # [12,N]
+    return _mix(matrix.unflatten(0, (3, 4)), pixels).clamp_(0.0, 1.0).view_as(band)
+
+
+def _mix(matrix: Tensor, band: Tensor) -> Tensor:
+    """Multiply pixels [3,...] by their matrices [3,4,...]."""
+    mixed = torch.addcmul(matrix[:, 3], matrix[:, 0], band[0])
+    return mixed.addcmul_(matrix[:, 1], band[1]).addcmul_(matrix[:, 2], band[2])
+
+
+def _same_cell(down: Tensor, top: int, bottom: int) -> Iterator[tuple[int, int]]:
+    """Split the rows top..bottom into those that lie between the same two rows of cells."""
+    cells = down[top:bottom].floor()
+    changes = (cells[1:] != cells[:-1]).nonzero().flatten() + top + 1
+    yield from pairwise([top, *changes.tolist(), bottom])
+
+
+def _positions(samples: int, cells: int) -> Tensor:
+    """Positions of sample centres counted in cells from the first cell's centre, borders clamped -> [samples]."""
+    positions = (torch.arange(samples, dtype=torch.float64) + 0.5) * cells / samples - 0.5
+    return positions.clamp(0, cells - 1)
+
+
+def _empty_like(image: Tensor) -> Tensor:
+    """Allocate an image; NumPy asks the system for huge pages, so that a large one is touched five times faster."""
+    if image.device.type != "cpu" or image.dtype != torch.float32:
+        return torch.empty_like(image)
+    return torch.from_numpy(np.empty(image.shape, dtype=np.float32))
 
 
 def _weights(samples: int, cells: int, like: Tensor) -> Tensor:
-    """Linear interpolation of cell centres at sample centres, borders clamped -> [samples, cells]."""
-    position = ((torch.arange(samples, dtype=torch.float64) + 0.5) * cells / samples - 0.5).clamp(0, cells - 1)
-    return (1 - (position[:, None] - torch.arange(cells)).abs()).clamp_min(0).to(like)
+    """Linear interpolation of cell centres at sample centres -> [samples, cells]."""
+    distance = (_positions(samples, cells)[:, None] - torch.arange(cells)).abs()
+    return (1 - distance).clamp_min(0).to(like)
 
 
 def _moments(source: Tensor, target: Tensor, weight: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -183,5 +280,5 @@ def _solve(moments: Tensor, prior: Tensor, ridge: float) -> Tensor:
     normal, mixed = cells[..., :16].unflatten(-1, (4, 4)), cells[..., 16:].unflatten(-1, (3, 4))
     pull = prior.movedim(1, -1).double().unflatten(-1, (3, 4))
     normal = normal + ridge * torch.eye(4, dtype=torch.float64, device=cells.device)
-    solution = torch.linalg.solve(normal, (mixed + ridge * pull).transpose(-1, -2)).transpose(-1, -2)
-    return solution.flatten(-2).movedim(-1, 1).to(moments)
+    solution: Tensor = torch.linalg.solve(normal, (mixed + ridge * pull).mT).mT
+    return solution.flatten(-2).movedim(-1, 1).type_as(moments)
