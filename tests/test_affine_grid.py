@@ -154,7 +154,8 @@ def test_fit_follows_a_curve_over_luma() -> None:
     one = AffineGrid.fit(source, target, depth=1, height=1, width=1)
     many = AffineGrid.fit(source, target, depth=16, height=1, width=1)
     assert (one.apply(source) - target).abs().max() > 10 / 255
-    assert (many.apply(source) - target).abs().max() < 2 / 255
+    assert (many.apply(source) - target).abs().max() < 3 / 255
+    assert (many.apply(source) - target).abs().mean() < 0.5 / 255
 
 
 def test_empty_cells_take_the_global_fit(generator: torch.Generator) -> None:
