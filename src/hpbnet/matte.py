@@ -1,0 +1,175 @@
+"""Portrait -> foreground and alpha: the network at a reduced size, then the edge at full size.
+
+Alpha is refined by a fast guided filter [He and Sun 2015]: a local affine model of alpha in the portrait's own
+colours, fitted where the network saw it and evaluated at full size. Foreground colours at soft edges are estimated by
+two passes of blur fusion [Forte and Pitie 2021], so that the old background does not shine through the hair.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Matte = Callable[[Tensor], Tensor]  # portrait [1,3,H,W] -> alpha [1,1,H,W]
+Floats = NDArray[np.float32]
+
+LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.99
+_SOFT = 2 / 255  # alpha closer than this to 0 or 1 is taken for it
+_GUIDE_RADIUS = 2  # [px] at the network's size
+_GUIDE_EPSILON = 1e-4
+_FUSION_SIZE = 512  # [px] longer side at which foreground and background colours are spread
+_FUSION_RADII = (45, 4)  # [px] at that size
+
+
+def matte(network: nn.Module, portrait: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut the people out of a portrait.
+
+    Args:
+        network: a matting network (`hpbnet.load_network("matting")`).
+        portrait: [1,3,H,W] sRGB in [0,1].
+
+    Returns:
+        foreground [1,3,H,W], the people's own colours also where the edge is soft, and alpha [1,1,H,W].
+
+    Raises:
+        ValueError: there is nobody in the picture, or nothing but somebody.
+    """
+    alpha = estimate_alpha(network, portrait)
+    check_coverage(alpha)
+    return estimate_foreground(portrait, alpha), alpha
+
+
+def check_coverage(alpha: Tensor) -> None:
+    """Reject an alpha that finds nobody or takes the whole picture for somebody."""
+    coverage = alpha.mean().item()
+    if coverage < LEAST_COVERAGE:
+        raise ValueError(f"no person found in the portrait ({coverage:.1%} of it); give the person with --mask FILE")
+    if coverage > MOST_COVERAGE:
+        raise ValueError(
+            f"no background found in the portrait ({coverage:.1%} is person); give the person with --mask FILE"
+        )
+
+
+def estimate_alpha(network: nn.Module, portrait: Tensor) -> Tensor:
+    """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W]: the network at its own size, refined at full size."""
+    small = shrink(portrait, network.config.size, network.stride)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        logits = network(small.contiguous(memory_format=torch.channels_last))
+    return refine_alpha(logits.float().sigmoid().clone(), small, portrait)
+
+
+def shrink(portrait: Tensor, longer: int, multiple: int) -> Tensor:
+    """Resize [1,3,H,W] so that its longer side is about `longer` and both are multiples of `multiple` [px]."""
+    height, width = portrait.shape[-2:]
+    scale = longer / max(height, width)
+    size = [max(multiple, round(side * scale / multiple) * multiple) for side in (width, height)]
+    return to_tensor(cast(Floats, cv2.resize(to_array(portrait), size, interpolation=cv2.INTER_AREA)))
+
+
+def refine_alpha(
+    alpha: Tensor,  # [1,1,h,w] at the network's size
+    small: Tensor,  # [1,3,h,w] the portrait at that size
+    portrait: Tensor,  # [1,3,H,W]
+) -> Tensor:
+    """Bring alpha to the portrait's size along the portrait's own edges (fast guided filter, colour guide)."""
+    slope, offset = guided_coefficients(to_array(small), to_array(alpha))
+    height, width = portrait.shape[-2:]
+    coefficients = cv2.resize(np.dstack([slope, offset]), (width, height), interpolation=cv2.INTER_LINEAR)
+    guide = to_array(portrait)
+    refined = np.einsum("hwc,hwc->hw", coefficients[:, :, :3], guide) + coefficients[:, :, 3]
+    refined[refined < _SOFT] = 0.0
+    refined[refined > 1 - _SOFT] = 1.0
+    return torch.from_numpy(refined)[None, None]
+
+
+def guided_coefficients(guide: Floats, alpha: Floats) -> tuple[Floats, Floats]:
+    """Slope [h,w,3] and offset [h,w] of the local affine model alpha = slope . guide + offset."""
+    side = (2 * _GUIDE_RADIUS + 1,) * 2
+
+    def mean(image: Floats) -> Floats:
+        return cast(Floats, cv2.blur(image, side, borderType=cv2.BORDER_REFLECT_101))
+
+    guide_mean, alpha_mean = mean(guide), mean(alpha)
+    products = mean((guide[:, :, :, None] * guide[:, :, None, :]).reshape(*guide.shape[:2], 9)[:, :, :4])
+    rest = mean((guide[:, :, :, None] * guide[:, :, None, :]).reshape(*guide.shape[:2], 9)[:, :, 4:])
+    moments = np.concatenate([products, rest], axis=2).reshape(*guide.shape[:2], 3, 3)
+    covariance = (
+        moments - guide_mean[:, :, :, None] * guide_mean[:, :, None, :] + _GUIDE_EPSILON * np.eye(3, dtype=np.float32)
+    )
+    cross = mean(guide * alpha[:, :, None]) - guide_mean * alpha_mean[:, :, None]
+    slope = np.linalg.solve(covariance, cross[..., None])[..., 0].astype(np.float32)
+    offset = alpha_mean - (slope * guide_mean).sum(axis=2)
+    return mean(slope), mean(offset)
+
+
+def estimate_foreground(portrait: Tensor, alpha: Tensor) -> Tensor:
+    """Estimate the foreground's own colours [1,3,H,W]; where alpha is 1 they are the portrait's pixels, untouched."""
+    image, matte = to_array(portrait), to_array(alpha)
+    foreground, background = spread_colors(image, matte)
+    band = (matte > 0) & (matte < 1)
+    rows, columns = np.nonzero(band)
+    result = image.copy()
+    if len(rows):
+        scale = foreground.shape[0] / image.shape[0], foreground.shape[1] / image.shape[1]
+        front, back = (sample(colors, rows, columns, scale) for colors in (foreground, background))
+        share = matte[band][:, None]
+        # The part of the pixel that neither spread colour explains goes to the foreground by its share.
+        result[band] = np.clip(front + share * (image[band] - share * front - (1 - share) * back), 0, 1)
+    empty = matte <= 0
+    small = cv2.resize(foreground, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    result[empty] = small[empty]
+    return to_tensor(result)
+
+
+def spread_colors(image: Floats, alpha: Floats) -> tuple[Floats, Floats]:
+    """Spread the colours of foreground and of background over each other, at a reduced size: two [h,w,3]."""
+    scale = min(1.0, _FUSION_SIZE / max(alpha.shape))
+    if scale < 1:
+        size = (max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale)))
+        image, alpha = (cast(Floats, cv2.resize(plane, size, interpolation=cv2.INTER_AREA)) for plane in (image, alpha))
+    share = alpha[:, :, None]
+    front = back = image
+    for radius in _FUSION_RADII:
+        front, back = blur_fusion(image, front, back, share, radius)
+    return front, back
+
+
+def blur_fusion(image: Floats, front: Floats, back: Floats, share: Floats, radius: int) -> tuple[Floats, Floats]:
+    """One pass: weighted local means of both colours, then what they leave unexplained goes to the foreground."""
+    side = (2 * radius + 1,) * 2
+
+    def mean(plane: Floats) -> Floats:
+        blurred = cast(Floats, cv2.blur(plane, side, borderType=cv2.BORDER_REPLICATE))
+        return blurred if blurred.ndim == 3 else blurred[:, :, None]
+
+    front_mean = mean(front * share) / (mean(share) + 1e-5)
+    back_mean = mean(back * (1 - share)) / (mean(1 - share) + 1e-5)
+    rest = image - share * front_mean - (1 - share) * back_mean
+    return np.clip(front_mean + share * rest, 0, 1), back_mean
+
+
+def sample(colors: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], scale: tuple[float, float]) -> Floats:
+    """Read [h,w,3] bilinearly at pixels of the full-size picture -> [N,3]."""
+    y = ((rows + 0.5) * scale[0] - 0.5).astype(np.float32)
+    x = ((columns + 0.5) * scale[1] - 0.5).astype(np.float32)
+    grid = torch.from_numpy(np.stack([x * 2 + 1, y * 2 + 1], axis=1))
+    grid /= torch.tensor([colors.shape[1], colors.shape[0]])
+    plane = torch.from_numpy(colors).permute(2, 0, 1)[None]
+    read = F.grid_sample(plane, grid[None, None] - 1, padding_mode="border", align_corners=False)
+    return cast(Floats, read[0, :, 0].T.numpy())
+
+
+def to_array(image: Tensor) -> Floats:
+    """[1,C,H,W] -> [H,W,C], or [H,W] for one channel."""
+    array = image[0].permute(1, 2, 0).numpy() if image.shape[1] > 1 else image[0, 0].numpy()
+    return cast(Floats, np.ascontiguousarray(array))
+
+
+def to_tensor(array: Floats) -> Tensor:
+    """[H,W,C] -> [1,C,H,W], contiguous."""
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None].contiguous()

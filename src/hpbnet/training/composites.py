@@ -1,0 +1,302 @@
+"""Training items for the harmonizer: a disturbed portrait before its own, untouched background.
+
+Starts from a pool of items relit once (`synthesis/shards.py`) and varies them on the fly. What a network learns from
+one kind of disturbance is that kind, and what it learns from well-lit neutral truths is that people are well lit and
+neutral, so an item draws
+
+- its disturbance: relit as in the paper, or any of colour, exposure, tone and light changes of the foreground, or none;
+- its truth: the whole photo graded like a dim room, a sunset or a coloured lamp, foreground and background alike;
+- its background: the photo's own, or another scene of like brightness put under the same grade;
+- its mask: soft, hard, grown, shrunk, with a hole; its framing; its compression.
+
+Item k depends on (seed, k) alone.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .. import disturb
+from ..color import luma, masked_mean
+
+SIZE = 256
+
+
+class CompositeItem(NamedTuple):
+    """What the network sees, and the truth."""
+
+    composite: Tensor  # [3,S,S] uint8
+    mask: Tensor  # [1,S,S] uint8
+    real: Tensor  # [3,S,S] uint8
+
+
+class Pool:
+    """The items of all finished shards below a folder, read by memory map."""
+
+    def __init__(self, folder: Path) -> None:
+        shards = sorted(path for path in folder.glob("[0-9]*") if (path / "rows.jsonl").is_file())
+        if not shards:
+            raise ValueError(f"{folder} holds no shard of a pool (made by `hpbnet synthesize --pool`)")
+        self.composites = [np.load(path / "composites.npy", mmap_mode="r") for path in shards]
+        self.masks = [np.load(path / "masks.npy", mmap_mode="r") for path in shards]
+        self.reals = [np.load(path / "reals.npy", mmap_mode="r") for path in shards]
+        self.plain = [json.loads(line)["plain"] for path in shards for line in (path / "rows.jsonl").open()]
+        self.starts = np.cumsum([0, *(len(masks) for masks in self.masks)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Item `index`: composite [1,3,S,S], mask [1,1,S,S], real [1,3,S,S] in [0,1]."""
+        shard = int(np.searchsorted(self.starts, index, side="right")) - 1
+        row = index - int(self.starts[shard])
+        mask = torch.from_numpy(self.masks[shard][row].copy())[None, None].float() / 255
+        return picture(self.composites[shard][row]), mask, picture(self.reals[shard][row])
+
+
+@dataclass(frozen=True)
+class Chances:
+    """How often each thing happens to an item."""
+
+    plain: float = 0.3  # an item before a plain backdrop is kept; it teaches little
+    relit: float = 0.55  # the pool's own disturbance
+    unchanged: float = 0.1
+    graded: float = 0.65  # the truth is graded
+    exchanged: float = 0.15  # the background is another scene
+    mask: float = 0.6  # the mask is not the one that blended
+    jpeg: float = 0.25
+
+
+class Composites(Dataset[CompositeItem]):
+    """Endless training items; index = running number of the item."""
+
+    def __init__(self, pool: Path, seed: int, scenes: str = "", illuminants: str = "") -> None:
+        self.pool, self.seed, self.chances = Pool(pool), seed, Chances()
+        keep = np.array([self.chances.plain if plain else 1.0 for plain in self.pool.plain])
+        self.cumulative = np.cumsum(keep / keep.sum())
+        self.scenes = list_scenes(Path(scenes)) if scenes else []
+        self.illuminants = read_illuminants(illuminants)
+
+    def __getitem__(self, index: int) -> CompositeItem:
+        """Draw item `index`."""
+        rng = np.random.default_rng((self.seed, index))
+        composite, mask, real = crop(self.pool[self._draw(rng)], rng)
+        kind = rng.random()
+        foreground = real
+        if kind < self.chances.relit:
+            strength = 1.0 if rng.random() < 0.6 else rng.uniform(0.25, 1.0)
+            foreground = composite = torch.lerp(real, composite, strength)
+            if rng.random() < 0.35:
+                foreground = self._disturb(composite, mask, rng, gentle=True)
+        elif kind < 1 - self.chances.unchanged:
+            foreground = self._disturb(real, mask, rng, gentle=False)
+        if self.scenes and rng.random() < self.chances.exchanged:
+            scene = self._scene(real, mask, rng)
+            real, foreground = disturb.paste(real, mask, scene), disturb.paste(foreground, mask, scene)
+        composite = disturb.paste(foreground, mask, real)
+        if rng.random() < self.chances.graded:
+            composite, real = self._grade(torch.cat([composite, real]), rng).chunk(2)
+        if rng.random() < self.chances.mask:
+            mask = spoil_mask(mask, rng)
+        if rng.random() < self.chances.jpeg:
+            composite = disturb.compress_jpeg(composite, int(rng.integers(50, 95)))
+        return CompositeItem(to_bytes(composite), to_bytes(mask), to_bytes(real))
+
+    def _draw(self, rng: np.random.Generator) -> int:
+        return min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pool) - 1)
+
+    def _disturb(self, image: Tensor, mask: Tensor, rng: np.random.Generator, gentle: bool) -> Tensor:
+        """Change the foreground by one to three families; one, and weakly, where it is disturbed already."""
+        weak = 0.4 if gentle else 1.0
+        count = 1 if gentle else int(rng.integers(1, 4))
+        for family in rng.choice(len(FAMILIES), count, replace=False):
+            image = FAMILIES[family](self, image, mask, rng, weak)
+        return image
+
+    def _exposure(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
+        return disturb.adjust_exposure(image, number(rng.normal(0, 0.9 * weak)))
+
+    def _tone(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
+        gamma, contrast = np.exp(rng.normal(0, 0.3 * weak)), rng.uniform(-1.2, 0.8) * weak
+        black, white = rng.uniform(-0.05, 0.15) * weak, 1 + rng.uniform(-0.25, 0.05) * weak
+        return disturb.adjust_tone_curve(image, torch.tensor([[gamma, contrast, black, white]], dtype=torch.float32))
+
+    def _saturation(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
+        return disturb.adjust_saturation(image, number(np.exp(rng.normal(0, 0.4 * weak))))
+
+    def _white_balance(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
+        gains = torch.from_numpy(rng.uniform(0.75, 1.3, (1, 3)) ** weak).float()
+        return disturb.adjust_white_balance(image, gains)
+
+    def _illuminant(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
+        first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
+        second = (first ** (1 - weak) * second**weak).float()
+        return disturb.adjust_illuminant(image, first[None], second[None])
+
+    def _transfer(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
+        _, reference_mask, reference = self.pool[self._draw(rng)]
+        transfer = disturb.transfer_color_reinhard if rng.random() < 0.5 else disturb.transfer_color_covariance
+        small = F.avg_pool2d(reference, 2), F.avg_pool2d(reference_mask, 2)
+        return torch.lerp(image, transfer(image, mask, *small), weak * rng.uniform(0.5, 1.0))
+
+    def _side_light(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
+        """Light falling off across the person, with the light's colour: a smooth gain in linear light."""
+        direction, stops = rng.uniform(0, 2 * np.pi), rng.normal(0, 1.1 * weak)
+        y, x = torch.meshgrid(*(torch.linspace(-1, 1, SIZE),) * 2, indexing="ij")
+        ramp = (np.cos(direction) * x + np.sin(direction) * y) * rng.uniform(0.7, 2.0)
+        first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
+        tint = ((second / first) ** (0.5 * weak)).float().view(1, 3, 1, 1)
+        tint = tint / masked_mean(tint, torch.ones(1, 1, 1, 1)).mean()
+        side = torch.sigmoid(2 * ramp)[None, None]
+        gain = 2.0 ** (float(stops) * (side - 0.5)) * (1 + side * (tint - 1))
+        return disturb.soft_clip(image * gain ** (1 / disturb.GAMMA), gain.amax(dim=(1, 2, 3), keepdim=True))
+
+    def _scene(self, real: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
+        """Cut a square of a neutral scene and expose it like the photo's own background."""
+        pixels = np.asarray(cv2.imread(str(self.scenes[rng.integers(len(self.scenes))]), cv2.IMREAD_COLOR))[:, :, ::-1]
+        side = int(rng.uniform(0.5, 1.0) * min(pixels.shape[:2]))
+        top, left = (int(rng.integers(0, edge - side + 1)) for edge in pixels.shape[:2])
+        square = np.ascontiguousarray(pixels[top : top + side, left : left + side])
+        scene = picture(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+        if rng.random() < 0.4:
+            scene = disturb.blur(scene, float(rng.uniform(1, 5)))
+        own, new = (float(masked_mean(luma(image), 1 - mask).clamp_min(0.02)) for image in (real, scene))
+        stops = np.clip(np.log2(own / new) * disturb.GAMMA, -1.5, 1.5) + rng.normal(0, 0.2)
+        return disturb.adjust_exposure(scene, number(stops))
+
+    def _grade(self, pair: Tensor, rng: np.random.Generator) -> Tensor:
+        """Grade composite and truth alike: weak everyday casts mostly, now and then dusk, a lamp, a dim room."""
+        if rng.random() < 0.35:  # a strong light
+            first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
+            push = rng.uniform(1.0, 1.8)
+            cast = ((second / first) ** push).float()[None].expand(2, 3)
+            pair = disturb.adjust_illuminant(pair, torch.ones(2, 3), cast)
+            pair = disturb.adjust_exposure(pair, number(rng.uniform(-2.5, 0.5)).expand(2))
+        else:
+            gains = torch.from_numpy(rng.uniform(0.8, 1.25, (1, 3))).float().expand(2, 3)
+            pair = disturb.adjust_exposure(
+                disturb.adjust_white_balance(pair, gains), number(rng.normal(0, 0.5)).expand(2)
+            )
+        if rng.random() < 0.3:
+            pair = disturb.adjust_saturation(pair, number(np.exp(rng.normal(0.1, 0.3))).expand(2))
+        if rng.random() < 0.3:
+            curve = (np.exp(rng.normal(0, 0.25)), rng.uniform(-0.8, 0.8), rng.uniform(0, 0.08), rng.uniform(0.85, 1))
+            pair = disturb.adjust_tone_curve(pair, torch.tensor([curve], dtype=torch.float32).expand(2, 4))
+        return pair
+
+
+FAMILIES = (
+    Composites._exposure,
+    Composites._tone,
+    Composites._saturation,
+    Composites._white_balance,
+    Composites._illuminant,
+    Composites._transfer,
+    Composites._transfer,
+    Composites._side_light,
+)
+
+
+class HeldOut(Dataset[CompositeItem]):
+    """Validation items: the pool's own, or kinds that no training item has.
+
+    Held out of training: histogram transfer (a family), hard masks cut too large (a mask), the person low and small in
+    the frame before mirrored surroundings (a framing).
+    """
+
+    def __init__(self, pool: Path, held_out: bool, count: int = 192) -> None:
+        self.pool, self.held_out = Pool(pool), held_out
+        self.indices = np.linspace(0, len(self.pool) - 1, count).astype(int)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> CompositeItem:
+        """Item `index`."""
+        composite, mask, real = self.pool[int(self.indices[index])]
+        if self.held_out:
+            other = (index * 7 + 3) % len(self.indices)
+            _, reference_mask, reference = self.pool[int(self.indices[other])]
+            moved = disturb.transfer_histogram(real, mask, reference, reference_mask)
+            composite = disturb.paste(moved, mask, real)
+            mask = disturb.grow_mask((mask > 0.3).float(), 3)
+            composite, mask, real = (F.pad(image, (48, 48, 96, 0), mode="reflect") for image in (composite, mask, real))
+            composite, mask, real = (
+                F.interpolate(image, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+                for image in (composite, mask, real)
+            )
+        return CompositeItem(to_bytes(composite), to_bytes(mask), to_bytes(real))
+
+
+def crop(item: tuple[Tensor, Tensor, Tensor], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut the same random square out of composite, mask and truth, perhaps mirrored, back to full size."""
+    stack = torch.cat(item, dim=1)  # [1,7,S,S]
+    if rng.random() < 0.5:
+        stack = stack.flip(3)
+    if rng.random() < 0.7:
+        side = int(rng.uniform(0.65, 1.0) * SIZE)
+        top, left = (int(rng.integers(0, SIZE - side + 1)) for _ in range(2))
+        cut = stack[:, :, top : top + side, left : left + side]
+        if cut[:, 3].mean() < 0.85:  # without a background there is nothing to fit to
+            stack = F.interpolate(cut, (SIZE, SIZE), mode="bilinear", align_corners=False)
+    return stack[:, :3], stack[:, 3:4], stack[:, 4:]
+
+
+def spoil_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
+    """Make a mask as another matting would: grown or shrunk, blurred, with a hole or an island."""
+    if rng.random() < 0.5:
+        mask = disturb.grow_mask(mask, int(rng.integers(-4, 4)))
+    if rng.random() < 0.5:
+        mask = disturb.blur(mask, float(rng.uniform(0.5, 3)))
+    if rng.random() < 0.2:
+        mask = (mask > 0.5).float()
+    if rng.random() < 0.1:
+        hole = torch.from_numpy(np.concatenate([rng.uniform(0.1, 0.9, 2), rng.uniform(0.03, 0.12, 2)])[None]).float()
+        mask = disturb.cut_hole(mask, hole, float(rng.integers(0, 2)))
+    return mask
+
+
+def list_scenes(folder: Path) -> list[Path]:
+    """List the training scenes without a strong cast of their own: their light is then given by the grade."""
+    with (folder / "index.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "train" and float(row["mean_luma"]) > 0.15]
+    return [
+        folder / row["file"]
+        for row in rows
+        if abs(float(row["log2_rg_linear"])) < 0.4 and abs(float(row["log2_bg_linear"])) < 0.5
+    ]
+
+
+def read_illuminants(path: str) -> Tensor:
+    """Read measured illuminants [N,3], mean 1 each; without a file, black bodies from 2500 to 9000 [K]."""
+    if not path:
+        colours = disturb.planckian_illuminant(1 / torch.linspace(1 / 9000, 1 / 2500, 64))
+    else:
+        measured: NDArray[np.float32] = np.load(path).astype(np.float32)
+        colours = torch.from_numpy(measured)
+    return colours / colours.mean(dim=1, keepdim=True)
+
+
+def picture(pixels: NDArray[np.uint8] | NDArray[np.generic]) -> Tensor:
+    """Turn [H,W,3] bytes into [1,3,H,W] in [0,1]."""
+    return torch.from_numpy(np.array(pixels, np.uint8)).permute(2, 0, 1)[None].float() / 255
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """Turn [1,C,H,W] in [0,1] into [C,H,W] bytes."""
+    return (image[0] * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def number(value: float) -> Tensor:
+    """A batch of one number."""
+    return torch.tensor([value], dtype=torch.float32)

@@ -1,0 +1,156 @@
+"""Train the harmonizer on disturbed portraits whose truth is known."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ..checkpoint import Plain, read_checkpoint
+from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
+from .composites import Composites, HeldOut
+from .config import TrainConfig
+from .run import Ema, Run, autocast, batches, learning_rate
+
+_JUST_VISIBLE = (2 / 255) ** 2  # mean squared error below which a change hardly shows
+
+
+@dataclass(frozen=True)
+class HarmonizerTraining(TrainConfig):
+    """What a harmonizer run needs to know; `data` is a pool of relit items (`synthesis/shards.py`)."""
+
+    validation: str = ""  # a pool of validation portraits
+    scenes: str = ""  # folder of pictures without people, with index.csv; no exchanged backgrounds without it
+    illuminants: str = ""  # [N,3] measured illuminant chromaticities (.npy); black bodies without it
+    channels: tuple[int, ...] = (24, 40, 96, 160, 256)
+    start: str = ""  # checkpoint whose weights the run begins with
+    squared: float = 5.0  # weight of the squared error beside the absolute one
+    chroma: float = 0.5  # weight of the absolute error of chroma
+    detail: float = 0.5  # weight of the absolute error of a Laplacian pyramid
+    smooth: float = 0.02  # weight of the map's own gradients
+    licence: str = "see WEIGHTS_LICENSE"
+
+
+def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
+    """Train, resume where a killed run stopped, and return the path of the released weights."""
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    network = HarmonizerNetwork(HarmonizerConfig(config.channels))
+    if config.start:
+        network.load_state_dict({name: value.float() for name, value in read_checkpoint(config.start).tensors.items()})
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    ema = Ema(network, config.ema)
+    run = Run(directory, config)
+    parts = {"network": network, "optimizer": optimizer, "ema": ema}
+    step = run.load(parts)
+    dataset = Composites(Path(config.data), config.seed, config.scenes, config.illuminants)
+
+    for batch in batches(dataset, config, step):
+        # One optimiser step.
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, config)
+        composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255
+        composite = composite.contiguous(memory_format=torch.channels_last)
+        with autocast(config):
+            said = network(composite, mask)
+        losses = harmonizer_loss(said.change, said.confidence, said.log_error, composite, mask, real, config)
+        optimizer.zero_grad()
+        losses["total"].backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimizer.step()
+        step += 1
+        ema.update(network, step)
+
+        # Bookkeeping.
+        if step % config.log_every == 0:
+            run.log(step, {name: value.item() for name, value in losses.items()})
+        if step % config.validate_every == 0 or step == config.steps:
+            run.log(step, validate(ema, network.config, config))
+        if step % config.checkpoint_every == 0 or step == config.steps:
+            run.save(step, parts)
+            provenance: dict[str, Plain] = {
+                "data": "disturbed portraits (MODEL_CARD.md)",
+                "steps": step,
+                "licence": config.licence,
+            }
+            run.release("harmonizer", asdict(network.config), ema.shadow, provenance)
+    return run.directory / "weights.safetensors"
+
+
+def harmonizer_loss(
+    change: Tensor,  # [B,12,h,w]
+    confidence: Tensor,  # [B]
+    log_error: Tensor,  # [B]
+    composite: Tensor,  # [B,3,H,W]
+    mask: Tensor,  # [B,1,H,W]
+    real: Tensor,  # [B,3,H,W]
+    config: HarmonizerTraining,
+) -> dict[str, Tensor]:
+    """Error of the whole change over the foreground, and how well its doubts are founded."""
+    shift = apply_change(change, composite)
+    error = composite + shift - real
+    share = mask / mask.mean(dim=(1, 2, 3), keepdim=True).clamp_min(0.05)
+    absolute = (error.abs() * share).mean()
+    squared = (error.square() * share).mean()
+    chroma = ((error - error.mean(dim=1, keepdim=True)).abs() * share).mean()
+    detail = pyramid_error(error * mask)
+    smooth = (change[:, :, 1:] - change[:, :, :-1]).abs().mean() + (change[..., 1:] - change[..., :-1]).abs().mean()
+
+    # Doubt: the share of the change that makes the relative error smallest, and the error that remains.
+    shift, area = shift.detach(), mask.sum(dim=(1, 2, 3)).clamp_min(1.0) * 3
+    shrunk = (composite + confidence[:, None, None, None] * shift).clamp(0, 1) - real
+    after = (shrunk.square() * mask).sum(dim=(1, 2, 3)) / area
+    before = ((composite - real).square() * mask).sum(dim=(1, 2, 3)) / area
+    harm = ((after + _JUST_VISIBLE) / (before + _JUST_VISIBLE)).log().mean()
+    calibration = (log_error - (after.detach() + 1e-5).log()).abs().mean()
+
+    parts = (absolute, config.squared * squared, config.chroma * chroma, config.detail * detail, config.smooth * smooth)
+    total = sum(parts) + 0.02 * harm + 0.01 * calibration
+    assert isinstance(total, Tensor)
+    ratio = after.detach().mean() / before.mean().clamp_min(1e-6)
+    return {"total": total, "ratio": ratio, "l1": absolute, "harm": harm, "calibration": calibration}
+
+
+def apply_change(change: Tensor, image: Tensor) -> Tensor:
+    """What a map of changes [B,12,h,w] adds to an image [B,3,H,W]."""
+    full = F.interpolate(change, size=image.shape[-2:], mode="bilinear", align_corners=False)
+    full = full.view(-1, 3, 4, *image.shape[-2:])
+    added: Tensor = torch.einsum("bijhw,bjhw->bihw", full[:, :, :3], image) + full[:, :, 3]
+    return added
+
+
+def pyramid_error(error: Tensor) -> Tensor:
+    """Mean absolute value of three Laplacian bands of an error [B,3,H,W]; pyramids are linear."""
+    total = error.new_zeros(())
+    for _ in range(3):
+        coarse = F.avg_pool2d(error, 2)
+        up = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+        total, error = total + (error - up).abs().mean(), coarse
+    return total
+
+
+@torch.inference_mode()
+def validate(ema: Ema, network_config: HarmonizerConfig, config: HarmonizerTraining) -> Mapping[str, float]:
+    """MSE ratio and harm of the averaged weights on pool items of validation portraits and on held-out kinds."""
+    probe = HarmonizerNetwork(network_config).eval()
+    probe.load_state_dict(ema.shadow)
+    results: dict[str, float] = {}
+    for kind in ("pool", "held_out"):
+        loader = DataLoader(HeldOut(Path(config.validation), kind == "held_out"), batch_size=16)
+        before, after = [], []
+        for batch in loader:
+            composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255
+            said = probe(composite, mask)
+            shift = said.confidence[:, None, None, None] * apply_change(said.change, composite)
+            result = composite + mask * ((composite + shift).clamp(0, 1) - composite)
+            before.append((composite - real).square().mean(dim=(1, 2, 3)) * 255**2)
+            after.append((result - real).square().mean(dim=(1, 2, 3)) * 255**2)
+        errors, first = torch.cat(after), torch.cat(before)
+        results[f"{kind}_ratio"] = (errors.mean() / first.mean()).item()
+        results[f"{kind}_gain"] = (10 * (first.clamp_min(0.65) / errors.clamp_min(0.65)).log10()).mean().item()
+        results[f"{kind}_harm"] = (errors > first + 1).float().mean().item()
+    return results
