@@ -40,7 +40,13 @@ def choose_items(rows: Sequence[Row], method: str, count: int, worst: bool) -> l
 
 
 def draw_figure(
-    path: Path, rows: Sequence[Row], dataset: Dataset, methods: Sequence[Method], count: int = 6, worst: bool = False
+    path: Path,
+    rows: Sequence[Row],
+    dataset: Dataset,
+    methods: Sequence[Method],
+    *,
+    count: int = 6,
+    worst: bool = False,
 ) -> None:
     """Draw a figure; the last method decides which items are shown.
 
