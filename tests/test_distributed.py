@@ -1,0 +1,98 @@
+"""Tests of training/distributed.py: two processes take the step that one would."""
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+from torch import Tensor
+
+from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig
+from hpbnet.training.config import TrainConfig
+from hpbnet.training.distributed import Crew, crew
+from hpbnet.training.losses import hpbnet_loss
+from hpbnet.training.run import batches
+
+CONFIG = TrainConfig(batch_size=4, workers=0, steps=3)
+SIZES = HPBNetConfig(16, 4, 6, True, 64, 4, 4, 4, 2)
+
+
+def gradients(us: Crew) -> dict[str, Tensor]:
+    """Gradients of the whole network for one batch, of which this process sees its share."""
+    torch.manual_seed(0)
+    network = HPBNet(SIZES)
+    for join in network.joins:
+        torch.nn.init.normal_(join.change.weight, std=0.1)
+    draw = torch.Generator().manual_seed(1)
+    composite, mask, real = (us.share(torch.rand(4, channels, 16, 16, generator=draw)) for channels in (3, 1, 3))
+    hpbnet_loss(network(composite, mask), real, None)["total"].backward()
+    us.average_gradients(network)
+    return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+
+
+def work(rank: int, port: int, folder: str) -> None:
+    """Run one of two processes, as `torchrun` would start it."""
+    import os
+
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    with crew(CONFIG, "cpu") as us:
+        torch.save(gradients(us), f"{folder}/{rank}.pt")
+        means = us.average([torch.tensor(float(rank)), torch.tensor(4.0)])
+        assert means == [0.5, 4.0]
+        with us.turn(), open(f"{folder}/order", "a") as file:
+            file.write(str(rank))
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    multiprocessing.spawn(work, args=(port, str(tmp_path)), nprocs=2)
+    alone = gradients(Crew(0, 1, torch.device("cpu")))
+    both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert alone.keys() == both[0].keys() and len(alone) > 20
+    for name, value in alone.items():
+        assert torch.equal(both[0][name], both[1][name])
+        assert torch.allclose(value, both[0][name], rtol=1e-4, atol=1e-7), name
+    assert (tmp_path / "order").read_text() == "01"
+
+
+class Numbers(torch.utils.data.Dataset[int]):
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+def test_processes_share_each_batch() -> None:
+    whole = [batch.tolist() for batch in batches(Numbers(), CONFIG, 1)]
+    shares = [[batch.tolist() for batch in batches(Numbers(), CONFIG, 1, rank, 2)] for rank in range(2)]
+    assert whole == [[4, 5, 6, 7], [8, 9, 10, 11]]
+    assert shares == [[[4, 6], [8, 10]], [[5, 7], [9, 11]]]
+
+
+def test_one_process_alone_needs_nothing() -> None:
+    with crew(CONFIG, "auto") as us:
+        assert us.first and us.size == 1
+        assert us.average([torch.tensor(2.0)]) == [2.0]
+        assert torch.equal(us.share(torch.arange(3)).cpu(), torch.arange(3))
+
+
+def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ValueError, match="batch_size=4 does not divide among 3"), crew(CONFIG, "cpu"):
+        pass
+
+
+def test_a_missing_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="no CUDA device"), crew(CONFIG, "cuda"):
+        pass
+
+
+def test_memory_that_is_too_small_names_the_field_to_lower() -> None:
+    with pytest.raises(ValueError, match=r"lower batch_size \(now 9\)"), crew(replace(CONFIG, batch_size=9), "cpu"):
+        raise torch.OutOfMemoryError("no room")

@@ -1,0 +1,205 @@
+"""Tests of training/hpbnet.py on tiny networks and a tiny pool."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hpbnet.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from hpbnet.models import load_network
+from hpbnet.networks.hpbnet import HPBNet
+from hpbnet.networks.perceptual import VggFeatures
+from hpbnet.networks.stylegan2 import Discriminator, Generator
+from hpbnet.synthesis.pool import Pool
+from hpbnet.training import hpbnet as training
+from hpbnet.training.hpbnet import HPBNetTraining, Items, build_discriminator, build_network, train_hpbnet
+from hpbnet.training.run import Ema
+
+
+def write_pool(folder: Path, count: int = 5, size: int = 16) -> Path:
+    """Write a pool whose people are darker than they should be."""
+    shard = folder / "000"
+    shard.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    reals = rng.integers(0, 256, (count, size, size, 3), np.uint8)
+    masks = np.zeros((count, size, size), np.uint8)
+    masks[:, 4:] = 255
+    np.save(shard / "reals.npy", reals)
+    np.save(shard / "masks.npy", masks)
+    np.save(shard / "composites.npy", np.where(masks[..., None] > 0, reals // 2, reals).astype(np.uint8))
+    rows = [{"name": str(index), "plain": False} for index in range(count)]
+    (shard / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> HPBNetTraining:
+    pool = write_pool(tmp_path / "pool")
+    return HPBNetTraining(
+        data=str(pool),
+        validation=str(pool),
+        joint=True,
+        resolution=16,
+        unet_channels=4,
+        unet_max_channels=6,
+        channels=64,
+        max_channels=4,
+        z_dim=4,
+        w_dim=4,
+        mapping_layers=2,
+        perceptual_weight=0.0,
+        r1_every=2,
+        steps=5,
+        batch_size=2,
+        workers=0,
+        threads=1,
+        precision="float32",
+        checkpoint_every=2,
+        validate_every=100,
+        log_every=1,
+        device="cpu",
+    )
+
+
+def test_defaults_are_the_papers() -> None:
+    config = HPBNetTraining()
+    assert (config.resolution, config.learning_rate, config.steps) == (512, 2e-3, 60_000)
+    assert (config.perceptual_weight, config.adversarial_weight) == (0.1, 0.1)
+    assert config.flips and config.white_balance and config.generator and not config.joint
+    assert config.schedule == "constant" and config.weight_decay == 0
+
+
+def test_training_writes_a_run_that_loads_as_a_network(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    weights = train_hpbnet(tiny, tmp_path / "run")
+    network = load_network(weights)
+    assert isinstance(network, HPBNet) and network.config.resolution == 16
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    losses = [line for line in lines if "total" in line]
+    assert [line["step"] for line in losses] == [1, 2, 3, 4, 5]
+    assert {"unet_l1", "generator_l1", "adversarial", "critic"} <= losses[0].keys()
+    assert {"painted_ratio", "painted_gain", "pasted_ratio", "pasted_gain"} <= lines[-1].keys()
+    assert (tmp_path / "run" / "samples" / "0000005.png").is_file()
+    assert read_checkpoint(weights).provenance["steps"] == 5
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tiny: HPBNetTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(tiny, validation="")
+    whole = read_checkpoint(train_hpbnet(config, tmp_path / "whole"))
+
+    class Killed(Exception): ...
+
+    update = Ema.update
+
+    def die(self: Ema, network: torch.nn.Module, step: int) -> None:
+        if step == 4:
+            raise Killed
+        update(self, network, step)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Ema, "update", die)
+        train_hpbnet(config, tmp_path / "broken")
+    resumed = read_checkpoint(train_hpbnet(config, tmp_path / "broken"))
+    assert whole.tensors.keys() == resumed.tensors.keys()
+    assert all(torch.equal(whole.tensors[name], resumed.tensors[name]) for name in whole.tensors)
+    states = [torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "broken")]
+    for part in ("network", "discriminator"):
+        assert all(torch.equal(states[0][part][name], states[1][part][name]) for name in states[0][part])
+    steps = [json.loads(line)["step"] for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5]
+
+
+def test_unet_only_trains_without_a_prior_and_without_a_critic(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    config = replace(tiny, generator=False, joint=False, adversarial_weight=0.0, validation="", steps=1)
+    names = read_checkpoint(train_hpbnet(config, tmp_path / "run")).tensors
+    assert all(name.startswith("unet.") for name in names)
+
+
+def test_a_frozen_generator_stays_as_its_prior_and_the_rest_learns(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    sizes = replace(tiny.network.stylegan2, resolution=32)
+    torch.manual_seed(7)
+    prior, critic = Generator(sizes), Discriminator(tiny.network.stylegan2)
+    paths = [str(tmp_path / "prior.safetensors"), str(tmp_path / "critic.safetensors")]
+    write_checkpoint(paths[0], Checkpoint("stylegan2", vars(sizes), prior.state_dict()))
+    write_checkpoint(paths[1], Checkpoint("stylegan2-discriminator", vars(critic.config), critic.state_dict()))
+    config = replace(tiny, joint=False, prior=paths[0], discriminator=paths[1], channels=1, z_dim=9, validation="")
+    before = build_network(config)
+    weights = read_checkpoint(train_hpbnet(config, tmp_path / "run")).tensors
+    for name, value in before.generator.state_dict().items():
+        assert torch.equal(weights[f"generator.{name}"], value.half()), name
+    assert weights["joins.0.change.weight"].any() and weights["unet.decoder.1.residual.weight"].any()
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(build_discriminator(config, sizes).parameters(), critic.parameters(), strict=True)
+    )
+
+
+def test_a_frozen_generator_without_a_prior_is_refused(tiny: HPBNetTraining) -> None:
+    with pytest.raises(ValueError, match="a frozen generator needs a prior"):
+        build_network(replace(tiny, joint=False))
+
+
+def test_checkpoints_of_other_networks_are_refused(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    sizes = replace(tiny.network.stylegan2, resolution=32)
+    path = str(tmp_path / "critic.safetensors")
+    write_checkpoint(path, Checkpoint("stylegan2-discriminator", vars(sizes), Discriminator(sizes).state_dict()))
+    with pytest.raises(ValueError, match="holds a stylegan2-discriminator network, expected stylegan2"):
+        build_network(replace(tiny, prior=path))
+    with pytest.raises(ValueError, match="judges 32 px, expected 16"):
+        build_discriminator(replace(tiny, discriminator=path), sizes)
+
+
+def test_items_depend_on_their_number_alone_and_cover_the_pool(tiny: HPBNetTraining) -> None:
+    items = Items(Pool(tiny.data), replace(tiny, flips=False, white_balance=False))
+    seen = {items[index].real.float().mean().item() for index in range(5)}
+    assert len(seen) == 5
+    again = Items(Pool(tiny.data), tiny)
+    assert all(torch.equal(a, b) for a, b in zip(again[3], again[3], strict=True))
+
+
+def test_white_balance_augments_composite_and_truth_alike(tiny: HPBNetTraining) -> None:
+    items = Items(Pool(tiny.data), replace(tiny, flips=False))
+    plain = Items(Pool(tiny.data), replace(tiny, flips=False, white_balance=False))
+    for index in range(4):
+        item, before = items[index], plain[index]
+        background = (item.mask == 0).expand(3, -1, -1)
+        assert torch.equal(item.composite[background], item.real[background])
+        dark = (before.real > 10) & (before.real < 200)
+        ratio = item.real[dark].float() / before.real[dark].float()
+        low, high = 0.75 ** (1 / 2.2), 1.3 ** (1 / 2.2)
+        assert ratio.min() > low - 0.06 and ratio.max() < high + 0.06
+
+
+def test_perceptual_features_load_from_either_layout(tmp_path: Path) -> None:
+    image = torch.rand(1, 3, 16, 16)
+    torch.save(VggFeatures().state_dict(), tmp_path / "normalised.pth")
+    assert len(training.load_features(str(tmp_path / "normalised.pth"), torch.device("cpu"))(image)) == 5
+    torch.save(torchvision_layout(), tmp_path / "vgg19.pth")
+    assert len(training.load_features(str(tmp_path / "vgg19.pth"), torch.device("cpu"))(image)) == 5
+
+
+def torchvision_layout() -> dict[str, Tensor]:
+    """Name the first convolutions of VGG-19 as torchvision does, with a classifier that is of no use."""
+    widths = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256)}
+    tensors = {f"features.{i}.weight": torch.zeros(wide, narrow, 3, 3) for i, (narrow, wide) in widths.items()}
+    tensors |= {f"features.{i}.bias": torch.zeros(wide) for i, (_, wide) in widths.items()}
+    return tensors | {"classifier.0.weight": torch.zeros(2, 2)}
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
+    tiny: HPBNetTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(tiny, validation="", checkpoint_every=1)
+    train_hpbnet(replace(config, steps=1), tmp_path / "run")
+    monkeypatch.setattr(
+        training, "hpbnet_loss", lambda painted, *_, **__: {"total": painted.image.sum() * float("nan")}
+    )
+    with pytest.raises(FloatingPointError, match="holds the last good state"):
+        train_hpbnet(config, tmp_path / "run")
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["step"] == 1 and all(value.isfinite().all() for value in state["network"].values())
