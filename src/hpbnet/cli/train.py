@@ -9,7 +9,7 @@ import click
 
 
 @click.command()
-@click.argument("task", type=click.Choice(["matting", "harmonizer"]))
+@click.argument("task", type=click.Choice(["harmonizer", "hpbnet", "matting", "stylegan"]))
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--run", "directory", type=click.Path(path_type=Path), required=True, help="Run folder; resumed if it exists."

@@ -7,7 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from .config import TrainConfig
 from .harmonizer import HarmonizerTraining, train_harmonizer
+from .hpbnet import HPBNetTraining, train_hpbnet
 from .matting import MattingTraining, train_matting
+from .stylegan import StyleGANTraining, train_stylegan
 
 C = TypeVar("C", bound=TrainConfig)
 
@@ -22,5 +24,7 @@ class Task(Generic[C]):
 
 TASKS: dict[str, Task[Any]] = {
     "harmonizer": Task(HarmonizerTraining, train_harmonizer),
+    "hpbnet": Task(HPBNetTraining, train_hpbnet),
     "matting": Task(MattingTraining, train_matting),
+    "stylegan": Task(StyleGANTraining, train_stylegan),
 }
