@@ -1,5 +1,6 @@
 """Datasets, runs and figures: pairing by name, and rows that survive interruptions."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from hpbnet.affine_grid import AffineGrid
-from hpbnet.evaluation.dataset import Dataset, pair_outputs, read_dataset, read_triplet
+from hpbnet.evaluation.dataset import Dataset, PhotoLight, pair_outputs, read_dataset, read_triplet
 from hpbnet.evaluation.figure import CELL, choose_items, draw_figure
 from hpbnet.evaluation.measures import Measures
 from hpbnet.evaluation.rows import UNHARMONIZED, read_rows, row_from_json, row_to_json
@@ -32,6 +33,20 @@ def test_a_folder_is_paired_by_stem_and_knows_its_portraits(dataset: Dataset) ->
     assert [item.portrait for item in dataset.items] == ["ann", "ann", "bob", "cy"]
     assert dataset.items[0].face == (4, 6, 16, 18)
     assert dataset.problems == ()
+
+
+def test_a_manifest_tells_how_the_photo_was_lit(tmp_path: Path, generator: torch.Generator) -> None:
+    lines = []
+    for name, grade in (("a", None), ("b", {"stops": -1.0})):
+        make_triplet(tmp_path, name, generator)
+        parameters = {"photo_gains": [0.9, 1.0, 1.1], "photo_grade": grade}
+        lines.append(json.dumps({"name": name, "portrait": "p", "face": None, "parameters": parameters}))
+    (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
+    lights = [item.light for item in read_dataset(tmp_path).items]
+    assert lights == [PhotoLight((0.9, 1.0, 1.1)), PhotoLight((0.9, 1.0, 1.1), graded=True)]
+    (tmp_path / "manifest.jsonl").write_text("[]\n")
+    with pytest.raises(ValueError, match=r"manifest\.jsonl, line 1: no manifest line"):
+        read_dataset(tmp_path)
 
 
 def test_a_triplet_is_layers_over_its_own_composite(dataset: Dataset) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from hpbnet.evaluation import backbones
 from hpbnet.evaluation.backbones import WeightsFolder, download, read_tensors, weights_folder
-from hpbnet.evaluation.dataset import Dataset, read_dataset
+from hpbnet.evaluation.dataset import Dataset, PhotoLight, read_dataset
 from hpbnet.evaluation.identity import YuNet, points_from_box, skin_group, typology_angle
 from hpbnet.evaluation.measures import Measures, load_measures
 from hpbnet.evaluation.run import evaluate
@@ -131,7 +131,12 @@ def test_the_typology_angle_of_a_known_colour() -> None:
     picture = lab_to_rgb(torch.tensor([65.0, 12.0, 15.0]).view(1, 3, 1, 1)).expand(1, 3, 80, 80)
     points = points_from_box(picture, (10, 10, 50, 60))
     assert points is not None
-    assert typology_angle(picture, points) == pytest.approx(45, abs=0.1)
+    assert typology_angle(picture, points, PhotoLight()) == pytest.approx(45, abs=0.1)
+    gains = (1.2, 1.0, 0.8)
+    warmer = picture * torch.tensor(gains).view(3, 1, 1) ** (1 / 2.2)
+    assert typology_angle(warmer, points, PhotoLight()) != pytest.approx(45, abs=5)
+    assert typology_angle(warmer, points, PhotoLight(gains)) == pytest.approx(45, abs=0.1)
+    assert typology_angle(picture, points, PhotoLight(graded=True)) is None
     assert [skin_group(angle) for angle in (45, 41, 28, 5, -60)] == [
         "light",
         "intermediate",

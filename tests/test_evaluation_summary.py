@@ -114,6 +114,12 @@ def test_skin_groups_are_compared_by_gain() -> None:
     assert "| -10.00 " in render_tables(rows)
 
 
+def test_items_of_a_portrait_share_its_skin_tone() -> None:
+    angles = {"a": 60.0, "b": 20.0, "c": 50.0, "d": None}  # one portrait in four lights; the last was graded
+    rows = [row(item, UNHARMONIZED, 1000, typology=angle, portrait="p") for item, angle in angles.items()]
+    assert [(group.group, group.count) for group in Board(rows).by_skin()] == [("light", 4)]
+
+
 def test_tables_show_what_was_measured_and_leave_out_what_was_not() -> None:
     rows = [row(item, name, mse) for name, mse in ((UNHARMONIZED, 100.0), ("m", 25.0)) for item in "abc"]
     text = render_tables(rows)

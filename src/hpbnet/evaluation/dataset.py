@@ -5,7 +5,7 @@ Knows two naming rules: all three files share a stem (what `synthesize` writes),
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,16 @@ from ..layers import Layers
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 COMPOSITES, MASKS, TRUTHS = "composite_images", "masks", "real_images"
 
-_WRONG_MASK_MSE = 25.0  # above JPEG noise; a background that differs more than this and than the foreground is none
+_WRONG_MASK_MSE = 25.0  # above JPEG noise
+_WRONG_MASK_RATIO = 4.0  # outside to inside; a flawed mask leaves errors of the same size on both sides
+
+
+@dataclass(frozen=True)
+class PhotoLight:
+    """How the truth's light differs from the photo's, as a manifest tells it."""
+
+    gains: tuple[float, float, float] = (1.0, 1.0, 1.0)  # white balance in gamma-2.2 light
+    graded: bool = False  # more was done than white balance
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Item:
     portrait: str  # the photo it was made from; items of one portrait are not independent
     subset: str = ""
     face: tuple[float, float, float, float] | None = None  # x, y, width, height [px]
+    light: PhotoLight = PhotoLight()
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ def read_triplet(item: Item) -> Triplet:
     squared = ((composite - truth) * 255).square().mean(dim=1, keepdim=True)
     inside = (squared * mask).sum() / mask.sum()
     outside = (squared * (1 - mask)).sum() / (1 - mask).sum().clamp_min(1e-6)
-    if outside > max(_WRONG_MASK_MSE, float(inside)):
+    if outside > max(_WRONG_MASK_MSE, _WRONG_MASK_RATIO * float(inside)):
         raise ValueError(
             f"wrong mask: the composite differs from the truth more outside it (MSE {outside:.0f}) than inside "
             f"({inside:.0f}); is it inverted, or another picture's?"
@@ -189,7 +199,8 @@ def _pair(folder: Path, label: str, listed: set[str] | None) -> Iterator[Item | 
             yield Problem(name, f"has no {lacking} in {folder / place}")
             continue
         entry = manifest.get(stem, _Entry(truth.stem))
-        yield Item(name, path, mask, truth, f"{label}/{entry.portrait}" if label else entry.portrait, label, entry.face)
+        portrait = f"{label}/{entry.portrait}" if label else entry.portrait
+        yield Item(name, path, mask, truth, portrait, label, entry.face, entry.light)
 
 
 @dataclass(frozen=True)
@@ -198,6 +209,7 @@ class _Entry:
 
     portrait: str
     face: tuple[float, float, float, float] | None = None
+    light: PhotoLight = PhotoLight()
 
 
 def _read_manifest(path: Path) -> dict[str, _Entry]:
@@ -210,8 +222,8 @@ def _read_manifest(path: Path) -> dict[str, _Entry]:
         try:
             row = json.loads(line)
             name = str(row["name"])
-            entries[name] = _Entry(str(row.get("portrait", name)), _box(row.get("face")))
-        except (ValueError, KeyError, TypeError) as error:
+            entries[name] = _Entry(str(row.get("portrait", name)), _box(row.get("face")), _light(row.get("parameters")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}, line {number}: no manifest line with a name ({error})") from None
     return entries
 
@@ -221,6 +233,17 @@ def _box(value: object) -> tuple[float, float, float, float] | None:
         return None
     x, y, width, height = (float(number) for number in value)
     return x, y, width, height
+
+
+def _light(parameters: Mapping[str, object] | None) -> PhotoLight:
+    """Read what `synthesize` did to the whole photo."""
+    if parameters is None:
+        return PhotoLight()
+    gains, grade = parameters.get("photo_gains"), parameters.get("photo_grade")
+    if not isinstance(gains, list) or len(gains) != 3:
+        return PhotoLight(graded=grade is not None)
+    red, green, blue = (float(gain) for gain in gains)
+    return PhotoLight((red, green, blue), grade is not None)
 
 
 def _published_test_list(folder: Path, subset: Path) -> set[str] | None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..color import rgb_to_lab
 from ..networks.face import MobileFaceNet, align_face, load_face_network
 from .backbones import WeightsFolder, read_tensors
+from .dataset import PhotoLight
 
 Box = tuple[float, float, float, float]  # x, y, width, height [px]
 
@@ -24,6 +25,7 @@ Box = tuple[float, float, float, float]  # x, y, width, height [px]
 _POINTS_IN_BOX = ((0.263, 0.397), (0.739, 0.393), (0.496, 0.602), (0.292, 0.735), (0.713, 0.734))
 _DETECTION_SIDE = 640  # [px] larger pictures are shrunk first
 _LEAST_SCORE = 0.6
+_PHOTO_GAMMA = 2.2  # of the light in which `synthesize` multiplies by its gains
 _CHEEKS = (slice(58, 84), slice(24, 72))  # rows, columns of an aligned face between eyes and mouth
 
 # Individual typology angle [deg]: six classes of Chardon et al. 1991 and Del Bino et al. 2006, merged to four.
@@ -88,10 +90,17 @@ def embed(network: MobileFaceNet, picture: Tensor, points: Tensor) -> Tensor:
     return embedding
 
 
-def typology_angle(picture: Tensor, points: Tensor) -> float:
-    """Individual typology angle [deg] of the cheeks: atan2(L* - 50, b*) of their median colour."""
+def typology_angle(picture: Tensor, points: Tensor, light: PhotoLight) -> float | None:
+    """Individual typology angle [deg] of the cheeks: atan2(L* - 50, b*) of their median colour.
+
+    It is meant to tell the person's skin, not the light: known white balance gains are undone first, and where more
+    was done to the photo there is no angle.
+    """
+    if light.graded:
+        return None
     rows, columns = _CHEEKS
-    skin = rgb_to_lab(align_face(picture, points).clamp(0, 1))[0, :, rows, columns].flatten(1)
+    gains = torch.tensor(light.gains).view(3, 1, 1) ** (1 / _PHOTO_GAMMA)
+    skin = rgb_to_lab((align_face(picture, points) / gains).clamp(0, 1))[0, :, rows, columns].flatten(1)
     lightness, _, b = skin.median(dim=1).values.tolist()
     return math.degrees(math.atan2(lightness - 50, b))
 

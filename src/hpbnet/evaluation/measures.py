@@ -15,7 +15,7 @@ from ..color import rgb_to_lab
 from ..networks import perceptual
 from ..networks.face import MobileFaceNet
 from .backbones import WeightsFolder, read_tensors
-from .dataset import Triplet
+from .dataset import PhotoLight, Triplet
 from .identity import Box, FaceFinder, YuNet, embed, load_embedder, load_face_finder, points_from_box, typology_angle
 
 _LPIPS = {  # heads -> backbone, builder
@@ -90,15 +90,15 @@ class Measures:
         return (*(f"lpips_{name}" for name in self.lpips), *(name for name, there in others.items() if there))
 
     @torch.no_grad()
-    def reference(self, triplet: Triplet, box: Box | None = None) -> Reference:
-        """Prepare a triplet, whose dataset may give the face's box."""
+    def reference(self, triplet: Triplet, box: Box | None = None, light: PhotoLight | None = None) -> Reference:
+        """Prepare a triplet; the dataset may give its face's box and how its truth was lit."""
         truth = triplet.truth
         features = {name: network.stack(truth) for name, network in self.lpips.items()}
         if self.dists:
             features["dists"] = self.dists.stack(_shrink(truth))
         points = self.find_face(truth, box)
         embedding = embed(self.embedder, truth, points) if self.embedder and points is not None else None
-        typology = typology_angle(truth, points) if points is not None else None
+        typology = typology_angle(truth, points, light or PhotoLight()) if points is not None else None
         return Reference(triplet, rgb_to_lab(truth), features, points, embedding, typology)
 
     @torch.no_grad()

@@ -176,7 +176,7 @@ def _measure_item(
         triplet = read_triplet(item)
     except (ValueError, OSError) as error:
         return [], [Problem(item.name, describe(error))]
-    reference = measures.reference(triplet, item.face)
+    reference = measures.reference(triplet, item.face, item.light)
     for method in methods:
         row = kept.get(method.name)
         try:

@@ -145,9 +145,13 @@ class Board:
         return [self.duel(second, first) for i, first in enumerate(names) for second in names[i + 1 :]]
 
     def by_skin(self) -> list[Group]:
-        """Split by the skin tone of the truth, lightest first; empty where no face was found."""
-        angles = [row.typology for row in self.rows[UNHARMONIZED]]
-        labels = np.array(["" if angle is None else skin_group(angle) for angle in angles])
+        """Split by the portrait's skin tone, lightest first: the median angle of its items; empty without faces."""
+        angles: dict[str, list[float]] = {}
+        for row in self.rows[UNHARMONIZED]:
+            if row.typology is not None:
+                angles.setdefault(row.portrait, []).append(row.typology)
+        tones = {portrait: skin_group(float(np.median(found))) for portrait, found in angles.items()}
+        labels = np.array([tones.get(row.portrait, "") for row in self.rows[UNHARMONIZED]])
         return self._split(labels, [name for name, _ in SKIN_GROUPS])
 
     def by_subset(self) -> list[Group]:
