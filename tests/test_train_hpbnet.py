@@ -120,6 +120,29 @@ def test_unet_only_trains_without_a_prior_and_without_a_critic(tiny: HPBNetTrain
     assert all(name.startswith("unet.") for name in names)
 
 
+@pytest.mark.parametrize(
+    "change", [{"precision": "bfloat16"}, {"schedule": "cosine"}, {"adversarial": "printed"}, {"clip": 0.0}]
+)
+def test_every_way_to_train_takes_a_finite_step(
+    tiny: HPBNetTraining, tmp_path: Path, change: dict[str, object]
+) -> None:
+    config = replace(tiny, steps=1, validation_items=2, **change)  # type: ignore[arg-type]
+    tensors = read_checkpoint(train_hpbnet(config, tmp_path / "run")).tensors
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_published_vgg_is_downloaded_with_its_hash_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def fetch(url: str, **options: object) -> dict[str, Tensor]:
+        asked.extend([url, options["check_hash"], options["weights_only"]])
+        return torchvision_layout()
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
+    training.load_features("download", torch.device("cpu"))
+    assert asked == ["https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", True, True]
+
+
 def test_a_frozen_generator_stays_as_its_prior_and_the_rest_learns(tiny: HPBNetTraining, tmp_path: Path) -> None:
     sizes = replace(tiny.network.stylegan2, resolution=32)
     torch.manual_seed(7)

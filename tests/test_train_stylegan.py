@@ -82,6 +82,11 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert all(torch.equal(whole.tensors[name], resumed.tensors[name]) for name in whole.tensors)
 
 
+def test_mixed_precision_takes_a_finite_step(tiny: StyleGANTraining, tmp_path: Path) -> None:
+    weights = train_stylegan(replace(tiny, steps=1, precision="bfloat16"), tmp_path / "run")
+    assert all(tensor.isfinite().all() for tensor in read_checkpoint(weights).tensors.values())
+
+
 def test_a_prior_goes_on_from_given_weights(tiny: StyleGANTraining, tmp_path: Path) -> None:
     first = train_stylegan(replace(tiny, steps=1), tmp_path / "first")
     config = replace(tiny, steps=1, start=str(first), learning_rate=0.0, path_length_weight=0.0, augment=False)
