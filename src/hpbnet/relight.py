@@ -66,15 +66,14 @@ def sphere_light(
     lamp = sh_basis(direction) * orders
     sky = torch.zeros_like(lamp)
     sky[:, 0] = lamp[:, 0]
-    mixed = torch.lerp(lamp, sky, ambient[:, None])
-    return mixed.mul(intensity[:, None])
+    light: Tensor = torch.lerp(lamp, sky, ambient[:, None]) * intensity[:, None]
+    return light
 
 
 def frontal_direction(generator: torch.Generator) -> Tensor:
     """Draw a direction [3], uniform on the hemisphere before the portrait (Y < 0)."""
-    direction = torch.randn(3, generator=generator)
-    direction = direction / direction.norm().clamp_min(1e-6)
-    return direction * torch.tensor([1.0, -1.0 if direction[1] > 0 else 1.0, 1.0])
+    x, y, z = F.normalize(torch.randn(3, generator=generator), dim=0).unbind()
+    return torch.stack([x, -y.abs(), z])
 
 
 def load_dpr(path: Path | str) -> Dpr:

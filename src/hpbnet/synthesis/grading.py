@@ -13,27 +13,9 @@ from ..disturb import (
     adjust_white_balance,
     planckian_illuminant,
 )
-from .recipe import Range, uniform
+from .draws import Range, Triple, three, uniform, whole
+from .recipe import GradeRanges
 
-
-@dataclass(frozen=True)
-class GradeRanges:
-    """Ranges of a grade's draws, and how often each part is drawn."""
-
-    probability: float = 0.5  # of each part; if none falls, the exposure does
-    gains: Range = (0.75, 1.3)
-    stops: Range = (-1.2, 0.8)
-    mired: Range = (110.0, 370.0)  # colour temperature of the light as 1e6 / K: 9100 K to 2700 K
-    gamma: Range = (0.75, 1.35)
-    contrast: Range = (-0.7, 0.6)
-    black: Range = (0.0, 0.08)
-    white: Range = (0.9, 1.0)
-    saturation: Range = (0.6, 1.4)
-
-
-PERSON = GradeRanges()
-# a whole photo may be much darker: dusk, a dim room, a person against the light
-SCENE = GradeRanges(probability=0.45, stops=(-2.2, 0.6), mired=(90.0, 450.0), saturation=(0.5, 1.5))
 _DAYLIGHT_MIRED = 154.0  # 6500 K
 
 
@@ -41,8 +23,8 @@ _DAYLIGHT_MIRED = 154.0  # 6500 K
 class Grade:
     """What was drawn; None where a part is left out."""
 
-    gains: tuple[float, float, float] | None = None
-    illuminant: tuple[float, float, float] | None = None  # linear RGB of a light in place of daylight
+    gains: Triple | None = None
+    illuminant: Triple | None = None  # linear RGB of a light in place of daylight
     stops: float | None = None
     curve: tuple[float, float, float, float] | None = None
     saturation: float | None = None
@@ -55,14 +37,13 @@ def draw_grade(
 ) -> Grade:
     """Draw a grade of at least one part."""
     happens = (torch.rand(5, generator=generator) < ranges.probability).tolist()
-    grade = Grade(
-        gains=_three(ranges.gains, generator) if happens[0] else None,
+    return Grade(
+        gains=three(ranges.gains, generator) if happens[0] else None,
         illuminant=draw_illuminant(ranges.mired, generator, illuminants) if happens[1] else None,
         stops=uniform(ranges.stops, generator) if happens[2] or not any(happens) else None,
         saturation=uniform(ranges.saturation, generator) if happens[4] else None,
         curve=_draw_curve(ranges, generator) if happens[3] else None,
     )
-    return grade
 
 
 def apply_grade(image: Tensor, grade: Grade) -> Tensor:
@@ -81,16 +62,14 @@ def apply_grade(image: Tensor, grade: Grade) -> Tensor:
     return image
 
 
-def draw_illuminant(
-    mired: Range, generator: torch.Generator, illuminants: Tensor | None = None
-) -> tuple[float, float, float]:
+def draw_illuminant(mired: Range, generator: torch.Generator, illuminants: Tensor | None = None) -> Triple:
     """Draw the colour of a light, linear RGB where daylight is 1, 1, 1."""
     if illuminants is None:
         temperatures = 1e6 / torch.tensor([uniform(mired, generator), _DAYLIGHT_MIRED])
         light, daylight = planckian_illuminant(temperatures)
         red, green, blue = (light / daylight).tolist()
     else:
-        red, green, blue = illuminants[int(torch.randint(len(illuminants), (), generator=generator))].tolist()
+        red, green, blue = illuminants[whole(len(illuminants), generator)].tolist()
     return red, green, blue
 
 
@@ -101,7 +80,3 @@ def _draw_curve(ranges: GradeRanges, generator: torch.Generator) -> tuple[float,
         uniform(ranges.black, generator),
         uniform(ranges.white, generator),
     )
-
-
-def _three(bounds: Range, generator: torch.Generator) -> tuple[float, float, float]:
-    return uniform(bounds, generator), uniform(bounds, generator), uniform(bounds, generator)

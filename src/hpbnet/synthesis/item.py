@@ -1,56 +1,219 @@
-"""One item of a dataset: a truth and the same picture with a disturbed person, from one seed."""
+"""One item of a dataset: a truth and the same picture with a disturbed person, all of it from one seed.
+
+Everything is drawn first (`draw_parameters`) and then applied (`disturb`), so that what a manifest records is what made
+the picture.
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..disturb import adjust_white_balance, paste, transfer_color_reinhard
-from ..relight import Relighter, frontal_direction, sphere_light
-from .recipe import Recipe, uniform
+from ..disturb import (
+    add_noise,
+    adjust_white_balance,
+    blur,
+    compress_jpeg,
+    cut_hole,
+    grow_mask,
+    paste,
+    transfer_color_covariance,
+    transfer_color_reinhard,
+    transfer_histogram,
+)
+from ..relight import Relighter, builtin_relighter, frontal_direction, sphere_light
+from .draws import Triple, choose, happens, three, uniform, whole
+from .grading import Grade, apply_grade, draw_grade, draw_illuminant
+from .recipe import PERSON, SCENE, Recipe
+
+TRANSFERS = {
+    "reinhard": transfer_color_reinhard,
+    "covariance": transfer_color_covariance,
+    "histogram": transfer_histogram,
+}
 
 
 @dataclass(frozen=True)
-class Step:
-    """One disturbance with what was drawn for it."""
+class Light:
+    """A drawn light."""
 
-    name: str
-    values: tuple[float, ...]
+    direction: Triple
+    ambient: float
+    intensity: float
+    colour: Triple | None = None  # linear RGB of the lamp where white is 1, 1, 1; None: grey, by the relighter
+    coefficients: tuple[float, ...] | None = None  # a given light [9] in place of a lamp
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A drawn mismatch of cameras."""
+
+    kind: str  # noise, blur or jpeg
+    amount: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class MaskFlaw:
+    """A drawn flaw of the mask."""
+
+    kind: str  # grown, shrunk, blurred, hard or hole
+    reach: float  # [px] of 256
+    hole: tuple[float, float, float, float]  # see `cut_hole`
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """All that was drawn for an item; None where a part is left out."""
+
+    photo_gains: Triple
+    reference_gains: Triple
+    photo_grade: Grade | None = None
+    transfer: str | None = None
+    light: Light | None = None
+    grade: Grade | None = None
+    capture: Capture | None = None
+    strength: float = 1.0  # 0: the item needs no change
+    mask_flaw: MaskFlaw | None = None
 
 
 @dataclass(frozen=True)
 class Item:
-    """A triplet [1,3,H,W], [1,1,H,W], [1,3,H,W] and how it was made."""
+    """A triplet [1,3,H,W], [1,1,H,W], [1,3,H,W] and what was drawn for it."""
 
     composite: Tensor
     mask: Tensor
     real: Tensor
-    steps: tuple[Step, ...]
+    parameters: Parameters
+
+
+class Sources(NamedTuple):
+    """The pictures an item is made from."""
+
+    photo: Tensor  # [1,3,H,W] sRGB in [0,1]
+    alpha: Tensor  # [1,1,H,W] straight
+    reference: Tensor  # [1,3,h,w] another portrait, any size
+    reference_alpha: Tensor  # [1,1,h,w]
+
+
+class Lights(NamedTuple):
+    """Measured lights to draw from, where there are any."""
+
+    illuminants: Tensor | None = None  # [N,3] linear RGB as factors of a neutral light
+    spheres: Tensor | None = None  # [N,9] in place of random sphere lights
 
 
 def make_item(
-    photo: Tensor,  # [1,3,H,W] sRGB in [0,1]
-    alpha: Tensor,  # [1,1,H,W] straight
-    reference: Tensor,  # [1,3,h,w] another portrait, any size
-    reference_alpha: Tensor,  # [1,1,h,w]
-    *,
+    sources: Sources,
     recipe: Recipe,
     relighter: Relighter,
     generator: torch.Generator,
+    lights: Lights | None = None,
 ) -> Item:
-    """Make an item: the photo white balanced, then its portrait recoloured towards the reference's and relit."""
-    gains = tuple(uniform(recipe.photo_gains, generator) for _ in range(3))
-    reference_gains = tuple(uniform(recipe.photo_gains, generator) for _ in range(3))
-    real = adjust_white_balance(photo, torch.tensor([gains]))
-    reference = adjust_white_balance(reference, torch.tensor([reference_gains]))
-    recolored = paste(transfer_color_reinhard(real, alpha, reference, reference_alpha), alpha, real)
-    direction = frontal_direction(generator)
-    ambient, intensity = uniform(recipe.light_ambient, generator), uniform(recipe.light_intensity, generator)
-    light = sphere_light(direction[None], torch.tensor([ambient]), torch.tensor([intensity]))
-    composite = paste(relighter(recolored, alpha, light), alpha, real)
-    steps = (
-        Step("white_balance", gains),
-        Step("reinhard", reference_gains),
-        Step("relight", (*direction.tolist(), ambient, intensity)),
+    """Draw an item's parameters and apply them."""
+    return disturb(sources, draw_parameters(recipe, generator, lights or Lights()), relighter)
+
+
+def draw_parameters(recipe: Recipe, generator: torch.Generator, lights: Lights) -> Parameters:
+    """Draw all of an item's parameters."""
+    photo_gains, reference_gains = three(recipe.photo_gains, generator), three(recipe.photo_gains, generator)
+    scene = happens(recipe.photo_grade, generator)
+    photo_grade = draw_grade(SCENE, generator, lights.illuminants) if scene else None
+    flaw = _draw_mask_flaw(recipe, generator) if happens(recipe.mask_flaw, generator) else None
+    if happens(recipe.unchanged, generator):
+        return Parameters(photo_gains, reference_gains, photo_grade, strength=0.0, mask_flaw=flaw)
+    transfer, light = choose(recipe.transfer, generator), choose(recipe.light, generator)
+    graded = happens(recipe.grade, generator) or (transfer == "none" and light == "none")
+    return Parameters(
+        photo_gains,
+        reference_gains,
+        photo_grade,
+        transfer=None if transfer == "none" else transfer,
+        light=None if light == "none" else _draw_light(recipe, light == "coloured", generator, lights),
+        grade=draw_grade(PERSON, generator, lights.illuminants) if graded else None,
+        capture=_draw_capture(recipe, generator) if happens(recipe.capture, generator) else None,
+        strength=uniform(recipe.strength, generator) if happens(recipe.partial, generator) else 1.0,
+        mask_flaw=flaw,
     )
-    return Item(composite, alpha, real, steps)
+
+
+def disturb(sources: Sources, drawn: Parameters, relighter: Relighter) -> Item:
+    """Make an item from its parameters: balance the photo, disturb the portrait, paste it where it was."""
+    alpha = sources.alpha
+    real = adjust_white_balance(sources.photo, torch.tensor([drawn.photo_gains]))
+    if drawn.photo_grade:
+        real = apply_grade(real, drawn.photo_grade)
+    portrait = real
+    if drawn.transfer:
+        reference = adjust_white_balance(sources.reference, torch.tensor([drawn.reference_gains]))
+        portrait = TRANSFERS[drawn.transfer](portrait, alpha, reference, sources.reference_alpha)
+    if drawn.light:
+        portrait = relight(paste(portrait, alpha, real), alpha, drawn.light, relighter)
+    if drawn.grade:
+        portrait = apply_grade(portrait, drawn.grade)
+    if drawn.capture:
+        portrait = _capture(portrait, drawn.capture)
+    portrait = torch.lerp(real, portrait, drawn.strength)
+    mask = _spoil(alpha, drawn.mask_flaw) if drawn.mask_flaw else alpha
+    return Item(paste(portrait, alpha, real), mask, real, drawn)
+
+
+def relight(image: Tensor, alpha: Tensor, light: Light, relighter: Relighter) -> Tensor:
+    """Put a portrait under a drawn light; a coloured one needs the built-in relighter."""
+    if light.coefficients:
+        return relighter(image, alpha, torch.tensor([light.coefficients]))
+    ambient, intensity = torch.tensor([light.ambient]), torch.tensor([light.intensity])
+    grey = sphere_light(torch.tensor([light.direction]), ambient, intensity)
+    if light.colour is None:
+        return relighter(image, alpha, grey)
+    sky = sphere_light(torch.tensor([light.direction]), torch.ones(1), ambient * intensity)
+    coloured = sky[:, :, None] + (grey - sky)[:, :, None] * torch.tensor(light.colour)
+    return builtin_relighter(image, alpha, coloured)
+
+
+def _draw_light(recipe: Recipe, coloured: bool, generator: torch.Generator, lights: Lights) -> Light:
+    x, y, z = frontal_direction(generator).tolist()
+    ambient, intensity = uniform(recipe.ambient, generator), uniform(recipe.intensity, generator)
+    if coloured:
+        return Light((x, y, z), ambient, intensity, draw_illuminant(recipe.tint_mired, generator, lights.illuminants))
+    if lights.spheres is not None:
+        given = lights.spheres[whole(len(lights.spheres), generator)]
+        return Light((x, y, z), ambient, intensity, coefficients=tuple(given.tolist()))
+    return Light((x, y, z), ambient, intensity)
+
+
+def _draw_capture(recipe: Recipe, generator: torch.Generator) -> Capture:
+    kind = choose((("noise", 1.0), ("blur", 1.0), ("jpeg", 1.0)), generator)
+    amounts = {"noise": recipe.noise, "blur": recipe.blur, "jpeg": recipe.jpeg}
+    return Capture(kind, uniform(amounts[kind], generator), whole(2**31, generator))
+
+
+def _draw_mask_flaw(recipe: Recipe, generator: torch.Generator) -> MaskFlaw:
+    kinds = ("grown", "shrunk", "blurred", "hard", "hole")
+    kind = choose([(kind, 1.0) for kind in kinds], generator)
+    x, y = uniform((0.2, 0.8), generator), uniform((0.2, 0.9), generator)
+    across, down = uniform((0.02, 0.08), generator), uniform((0.02, 0.08), generator)
+    return MaskFlaw(kind, uniform(recipe.mask_reach, generator), (x, y, across, down))
+
+
+def _capture(image: Tensor, capture: Capture) -> Tensor:
+    """Make a picture look as if another camera had taken it."""
+    if capture.kind == "noise":
+        generator = torch.Generator().manual_seed(capture.seed)
+        return add_noise(image, torch.tensor([capture.amount]), generator)
+    if capture.kind == "blur":
+        return blur(image, capture.amount * image.shape[3] / 256)
+    return compress_jpeg(image, round(capture.amount))
+
+
+def _spoil(mask: Tensor, flaw: MaskFlaw) -> Tensor:
+    """Make a mask imperfect."""
+    reach = flaw.reach * mask.shape[3] / 256
+    if flaw.kind == "hard":
+        return (mask > 0.5).float()
+    if flaw.kind == "hole":
+        return cut_hole(mask, torch.tensor([flaw.hole]))
+    if flaw.kind == "blurred":
+        return blur(mask, reach)
+    return grow_mask(mask, max(1, round(reach)) * (1 if flaw.kind == "grown" else -1))

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..disturb import blur, compress_jpeg, cut_hole, grow_mask, paste
-from .grading import PERSON, SCENE, apply_grade, draw_grade
-from .recipe import Range, uniform
+from .draws import Range, happens, uniform
+from .grading import apply_grade, draw_grade
+from .recipe import PERSON, SCENE
 
 _COVERAGE = (0.06, 0.9)  # of the person in a crop
 Triplet = tuple[Tensor, Tensor, Tensor]  # composite [1,3,S,S], real [1,3,S,S], mask [1,1,S,S]
@@ -54,16 +55,16 @@ def vary(
     composite, real, mask = _reframe((composite, real, mask), chance, generator)
     portrait = recover_portrait(composite, real, mask)
     portrait, mask = _disturb_again(portrait, real, mask, chance, generator)
-    if _happens(chance.photo_grade, generator):  # foreground and background together, so both sides agree
+    if happens(chance.photo_grade, generator):  # foreground and background together, so both sides agree
         drawn = draw_grade(SCENE, generator)
         portrait, real = apply_grade(torch.cat([portrait, real]), drawn).split(1)
-    if _happens(chance.mask_hard, generator):
+    if happens(chance.mask_hard, generator):
         mask = (mask > 0.5).float()
     composite = paste(portrait, mask, real)
-    if _happens(chance.jpeg, generator):
+    if happens(chance.jpeg, generator):
         quality = round(uniform(chance.jpeg_quality, generator))
         composite, real = compress_jpeg(torch.cat([composite, real]), quality).split(1)
-    if _happens(chance.mask_wrong, generator):
+    if happens(chance.mask_wrong, generator):
         mask = _spoil(mask, chance, generator)
     return composite, real, mask
 
@@ -126,14 +127,14 @@ def _disturb_again(
     portrait: Tensor, real: Tensor, mask: Tensor, chance: Variation, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Keep, weaken, drop or add to what disturbs the person."""
-    if _happens(chance.unchanged, generator):
+    if happens(chance.unchanged, generator):
         return real, mask
-    replaced = _happens(chance.replaced, generator)
+    replaced = happens(chance.replaced, generator)
     if replaced:
         portrait = real
-    if replaced or _happens(chance.portrait_grade, generator):
+    if replaced or happens(chance.portrait_grade, generator):
         portrait = apply_grade(portrait, draw_grade(PERSON, generator))
-    if _happens(chance.partial, generator):
+    if happens(chance.partial, generator):
         portrait = torch.lerp(real, portrait, uniform(chance.strength, generator))
     return portrait, mask
 
@@ -142,7 +143,7 @@ def _reframe(images: Triplet, chance: Variation, generator: torch.Generator) -> 
     """Crop a random square of the same picture from all three, and mirror them."""
     joined = torch.cat(images, dim=1)
     size = joined.shape[2]
-    if _happens(chance.crop, generator):
+    if happens(chance.crop, generator):
         whole = joined
         side = round(size * uniform(chance.crop_side, generator))
         top, left = torch.randint(size - side + 1, (2,), generator=generator).tolist()
@@ -150,7 +151,7 @@ def _reframe(images: Triplet, chance: Variation, generator: torch.Generator) -> 
         if not _COVERAGE[0] < float(joined[:, 6:].mean()) < _COVERAGE[1]:  # nothing left to compare the person with
             joined = whole
         joined = F.interpolate(joined, (size, size), mode="bilinear", align_corners=False)
-    if _happens(chance.flip, generator):
+    if happens(chance.flip, generator):
         joined = joined.flip(3)
     return joined[:, :3], joined[:, 3:6], joined[:, 6:]
 
@@ -164,7 +165,3 @@ def _spoil(mask: Tensor, chance: Variation, generator: torch.Generator) -> Tenso
         place = torch.rand(1, 4, generator=generator)
         return cut_hole(mask, torch.cat([place[:, :2], 0.02 + 0.06 * place[:, 2:]], dim=1))
     return grow_mask(mask, max(1, round(uniform((0.5, 1.0), generator) * reach)) * (1 if kind == 2 else -1))
-
-
-def _happens(probability: float, generator: torch.Generator) -> bool:
-    return float(torch.rand((), generator=generator)) < probability

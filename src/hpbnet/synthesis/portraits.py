@@ -4,14 +4,20 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
+import torch.nn.functional as F
 from torch import Tensor
 
+from ..image import read_mask, read_picture
+from .draws import whole
+
+Box = tuple[int, int, int, int]  # x, y, width, height [px]
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
 PLAIN_BACKDROP_STD = 18.0  # a border that spreads less than this teaches little about harmony
 _LEAST_IOU = 0.9
-_COVERAGE = (0.08, 0.92)
+_COVERAGE = (0.08, 0.92)  # of the person in a photo
+_COVERAGE_OF_SQUARE = (0.05, 0.97)
 _FACE_MARGIN = 1.1  # the tightest square, in face boxes
 _LEAST_SIDE = 176  # [px] a smaller square would be blown up too far
 
@@ -24,7 +30,7 @@ class Portrait:
     source: str
     photo: Path
     alpha: Path
-    face: tuple[int, int, int, int] | None = None  # x, y, width, height [px]
+    face: Box | None = None
     background_std: float = 255.0
 
     @property
@@ -60,7 +66,36 @@ def read_index(folder: Path, split: str) -> list[Portrait]:
     ]
 
 
-def random_square(size: tuple[int, int], face: tuple[int, int, int, int] | None, generator: torch.Generator) -> Square:
+def find_portraits(photos: Path, alphas: Path, names: set[str] | None = None) -> list[Portrait]:
+    """List the photos of a folder, each with the alpha of the same stem.
+
+    Raises:
+        ValueError: a folder is missing, a listed name has no photo, or a photo has no alpha or shares its stem.
+    """
+    found = by_stem(photos)
+    if names is not None:
+        if lacking := sorted(names - found.keys()):
+            raise ValueError(f"{len(lacking)} listed names have no photo in {photos} ({', '.join(lacking[:3])})")
+        found = {stem: path for stem, path in found.items() if stem in names}
+    mattes = by_stem(alphas)
+    if lacking := sorted(found.keys() - mattes.keys()):
+        raise ValueError(f"{len(lacking)} photos have no alpha of their name in {alphas} ({', '.join(lacking[:3])})")
+    return [Portrait(stem, photos.name, path, mattes[stem]) for stem, path in found.items()]
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """List the pictures of a folder by their names without suffix, sorted."""
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    stems = {path.stem: path for path in paths}
+    if len(stems) < len(paths):
+        twice = next(path for path in paths if stems[path.stem] != path)
+        raise ValueError(f"{folder} holds {twice.stem} twice: {twice.name} and {stems[twice.stem].name}")
+    return stems
+
+
+def random_square(size: tuple[int, int], face: Box | None, generator: torch.Generator) -> Square:
     """Draw a square of a photo (width, height) that holds the whole face, from tight to as large as fits."""
     width, height = size
     largest = min(width, height)
@@ -74,15 +109,49 @@ def random_square(size: tuple[int, int], face: tuple[int, int, int, int] | None,
 
 
 def read_square(portrait: Portrait, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Square]:
-    """Read a random square of a portrait at a size [px]: photo [1,3,S,S], alpha [1,1,S,S], where it was."""
-    with Image.open(portrait.photo) as photo, Image.open(portrait.alpha) as alpha:
-        square = random_square(photo.size, portrait.face, generator)
-        box = (square.x, square.y, square.x + square.side, square.y + square.side)
-        across, down = alpha.width / photo.width, alpha.height / photo.height
-        alpha_box = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-        pixels = photo.convert("RGB").resize((size, size), Image.Resampling.BICUBIC, box=box)
-        matte = alpha.convert("L").resize((size, size), Image.Resampling.BICUBIC, box=alpha_box)
-        return _to_tensor(np.asarray(pixels)), _to_tensor(np.asarray(matte)[:, :, None]), square
+    """Read a random square of a portrait at a size [px]: photo [1,3,S,S], alpha [1,1,S,S], where it was.
+
+    Raises:
+        ValueError: a file is no picture, or the square holds nobody or nothing but a person.
+        OSError: a file cannot be opened.
+    """
+    photo, alpha = read_picture(portrait.photo).pixels, read_mask(portrait.alpha)
+    height, width = photo.shape[2:]
+    if alpha.shape[2:] != photo.shape[2:]:
+        alpha = F.interpolate(alpha, (height, width), mode="bicubic", antialias=True).clamp(0.0, 1.0)
+    square = random_square((width, height), portrait.face or head_box(alpha), generator)
+    joined = torch.cat([photo, alpha], dim=1)
+    joined = joined[:, :, square.y : square.y + square.side, square.x : square.x + square.side]
+    joined = F.interpolate(joined, (size, size), mode="bicubic", antialias=True).clamp(0.0, 1.0)
+    coverage = float(joined[:, 3:].mean())
+    if not _COVERAGE_OF_SQUARE[0] < coverage < _COVERAGE_OF_SQUARE[1]:
+        raise ValueError(f"the person covers {coverage:.0%} of a square of it")
+    return joined[:, :3], joined[:, 3:], square
+
+
+def head_box(alpha: Tensor) -> Box:
+    """Guess where the head is from a matte [1,1,H,W]: the uppermost part, about as high as it is wide."""
+    inside = alpha[0, 0] > 0.5
+    rows, columns = inside.any(1).nonzero()[:, 0], inside.any(0).nonzero()[:, 0]
+    if len(rows) == 0:
+        return 0, 0, 0, 0
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    widths = inside[top:bottom].sum(1)
+    width = int(widths[: max(1, (bottom - top) // 3)].max())
+    height = min(round(1.2 * width), bottom - top)
+    upper = inside[top : top + max(1, height // 2)].any(0).nonzero()[:, 0]
+    centre = int(upper.float().mean()) if len(upper) else int(columns.float().mean())
+    left = max(0, centre - width // 2)
+    return left, top, min(width, inside.shape[1] - left), height
+
+
+def random_portrait(portraits: tuple[Portrait, ...], other_than: str, generator: torch.Generator) -> Portrait:
+    """Draw a portrait of another name."""
+    while len(portraits) > 1:
+        drawn = portraits[whole(len(portraits), generator)]
+        if drawn.name != other_than:
+            return drawn
+    raise ValueError("one portrait is too few: colours are transferred from another")
 
 
 def _between(low: int, high: int, limit: int, draw: float) -> int:
@@ -90,8 +159,3 @@ def _between(low: int, high: int, limit: int, draw: float) -> int:
     if low > high:
         return min(max((low + high) // 2, 0), limit)
     return round(low + draw * (high - low))
-
-
-def _to_tensor(pixels: np.ndarray) -> Tensor:
-    """Turn [H,W,C] bytes into [1,C,H,W] in [0,1]."""
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255

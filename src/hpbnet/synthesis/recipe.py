@@ -1,28 +1,85 @@
-"""What is drawn for an item, from which distribution: the named recipes."""
+"""What is drawn for an item, from which distribution: the two named recipes.
+
+`paper` is section 3.1 of the paper: gains 0.75-1.3 on the whole photo and on the reference, Reinhard's transfer towards
+the reference's portrait, a random frontal sphere light by the relighter; every item, at full strength, with its soft
+matte as mask.
+
+`wide` draws for each item, independently:
+
+    truth    gains as above; in 35 % a grade of the whole photo (dusk, dim rooms, coloured lamps, flat or hard tones)
+    nothing  12 % of the items need no change
+    colour   35 % none, 35 % Reinhard, 15 % covariance, 15 % histogram transfer
+    light    40 % none, 35 % the relighter's sphere light, 25 % a coloured directional light on estimated normals
+    grade    40 % a grade of the person alone; always where neither colour nor light changed
+    capture  20 % noise, blur or JPEG in the person alone
+    strength 25 % the whole disturbance at 0.4-1 of its strength
+    mask     30 % the mask handed over is not the one that pasted: grown, shrunk, blurred, hard, or with a hole
+
+A grade is one to five of: white balance gains, a light's colour (measured illuminants where given, else black bodies),
+exposure, a tone curve, saturation; the ranges are in `GradeRanges`.
+"""
 
 from dataclasses import dataclass
 
-import torch
+from .draws import Range
 
-Range = tuple[float, float]
+Chances = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class GradeRanges:
+    """Ranges of a grade's draws, and how often each part is drawn."""
+
+    probability: float = 0.5  # of each part; if none falls, the exposure does
+    gains: Range = (0.75, 1.3)
+    stops: Range = (-1.2, 0.8)
+    mired: Range = (110.0, 370.0)  # colour of the light as 1e6 / colour temperature: 9100 K to 2700 K
+    gamma: Range = (0.75, 1.35)
+    contrast: Range = (-0.7, 0.6)
+    black: Range = (0.0, 0.08)
+    white: Range = (0.9, 1.0)
+    saturation: Range = (0.6, 1.4)
+
+
+PERSON = GradeRanges()
+# a whole photo may be much darker: dusk, a dim room, a person against the light
+SCENE = GradeRanges(probability=0.45, stops=(-2.2, 0.6), mired=(90.0, 450.0), saturation=(0.5, 1.5))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Ranges of uniform draws."""
+    """Ranges of uniform draws, and chances; the defaults are the paper's."""
 
     name: str
-    photo_gains: Range = (0.75, 1.3)  # white balance of the whole photo, before anything else (paper section 3.1)
-    light_ambient: Range = (0.15, 0.65)
-    light_intensity: Range = (0.55, 1.0)
+    photo_gains: Range = (0.75, 1.3)  # of the whole photo and of the reference, in gamma-2.2 linear light
+    photo_grade: float = 0.0
+    unchanged: float = 0.0
+    transfer: Chances = (("reinhard", 1.0),)
+    light: Chances = (("sphere", 1.0),)
+    ambient: Range = (0.15, 0.65)  # share of the light that comes from everywhere
+    intensity: Range = (0.55, 1.0)
+    tint_mired: Range = (90.0, 450.0)  # colour of a coloured light
+    grade: float = 0.0
+    capture: float = 0.0
+    noise: Range = (0.005, 0.04)
+    blur: Range = (0.4, 1.5)  # [px] of 256
+    jpeg: Range = (25.0, 80.0)
+    partial: float = 0.0
+    strength: Range = (0.4, 1.0)
+    mask_flaw: float = 0.0
+    mask_reach: Range = (0.6, 3.0)  # [px] of 256
 
 
 PAPER = Recipe("paper")
-
-
-def uniform(bounds: Range, generator: torch.Generator) -> float:
-    """Draw one number."""
-    return bounds[0] + (bounds[1] - bounds[0]) * float(torch.rand((), generator=generator))
-
-
-RECIPES = {PAPER.name: PAPER}
+WIDE = Recipe(
+    "wide",
+    photo_grade=0.35,
+    unchanged=0.12,
+    transfer=(("none", 0.35), ("reinhard", 0.35), ("covariance", 0.15), ("histogram", 0.15)),
+    light=(("none", 0.4), ("sphere", 0.35), ("coloured", 0.25)),
+    grade=0.4,
+    capture=0.2,
+    partial=0.25,
+    mask_flaw=0.3,
+)
+RECIPES = {recipe.name: recipe for recipe in (PAPER, WIDE)}
