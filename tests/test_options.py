@@ -46,6 +46,11 @@ def test_sizes_that_are_none_are_refused(size: object) -> None:
         ComposeOptions(size=size)  # type: ignore[arg-type]
 
 
+def test_sizes_that_no_memory_holds_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 150 million pixels"):
+        ComposeOptions(size=(30000, 30000))
+
+
 def test_choices_and_switches_are_checked() -> None:
     for choice in get_args(FIELDS["fit"].type):
         assert ComposeOptions(fit=choice).fit == choice

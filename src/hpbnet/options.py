@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+_MOST_PIXELS = 150_000_000  # as many as a picture that is read may have
+
 
 def setting(default: Value, help: str, range: tuple[float, float] | None = None, metavar: str | None = None) -> Value:
     """Declare a field that a user may set: its default, one line of help, and the closed range it must lie in."""
@@ -103,3 +105,5 @@ class ComposeOptions:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.size and self.size[0] * self.size[1] > _MOST_PIXELS:
+            raise ValueError(f"size is {self.size}; expected at most {_MOST_PIXELS // 10**6} million pixels")

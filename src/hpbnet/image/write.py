@@ -1,5 +1,6 @@
 """Write a picture: encoded whole in memory, then put in place at once or not at all."""
 
+import errno
 import io
 import os
 import secrets
@@ -84,22 +85,21 @@ def encode_picture(
 def write_bytes(destination: str | Path, data: bytes) -> None:
     """Put a whole file in place, or leave everything as it was."""
     path = Path(os.path.realpath(destination))  # a link keeps pointing at what is written
-    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe or a device has no place to be swapped
-        with path.open("wb", buffering=0) as device:
-            device.write(data)
-        return
     if path.is_dir():
-        raise IsADirectoryError(21, "is a folder, a file was expected", str(destination))
+        raise IsADirectoryError(errno.EISDIR, "is a folder, a file was expected", str(destination))
     if not path.parent.is_dir():
-        raise FileNotFoundError(2, "cannot be written: there is no such folder", str(destination))
-    partial = path.with_name(f".hpbnet-{secrets.token_hex(8)}")
+        raise FileNotFoundError(errno.ENOENT, "cannot be written: there is no such folder", str(destination))
+    is_device = path.exists() and not path.is_file()  # a pipe or a device is written to, never replaced
+    partial = path if is_device else path.with_name(f".hpbnet-{secrets.token_hex(8)}")
     try:
         partial.write_bytes(data)
-        os.replace(partial, path)
+        if not is_device:
+            os.replace(partial, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(destination)) from None  # not the temporary file's name
     finally:
-        partial.unlink(missing_ok=True)
+        if not is_device:
+            partial.unlink(missing_ok=True)
 
 
 def _kept_depth(format: str, depth: int) -> int:
