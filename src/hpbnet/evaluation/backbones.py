@@ -73,13 +73,18 @@ def weights_folder(given: Path | None) -> WeightsFolder | None:
     Raises:
         ValueError: the folder does not exist.
     """
-    named = given or (Path(os.environ[WEIGHTS_VARIABLE]) if os.environ.get(WEIGHTS_VARIABLE) else None)
+    named = given or named_folder()
     if named is None:
         return None
     if not named.is_dir():
         source = "--weights" if given else WEIGHTS_VARIABLE
         raise ValueError(f"no metric weights at {named} ({source}): there is no such folder")
     return WeightsFolder(named)
+
+
+def named_folder() -> Path | None:
+    """Return the folder that the environment names, if any."""
+    return Path(os.environ[WEIGHTS_VARIABLE]) if os.environ.get(WEIGHTS_VARIABLE) else None
 
 
 def read_tensors(path: Path) -> Mapping[str, Tensor]:

@@ -1,0 +1,123 @@
+"""`hpbnet evaluate` from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from hpbnet.cli import main
+from hpbnet.evaluation.dataset import Dataset
+from triplets import NAMES, SIZE, make_dataset, save
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HPBNET_METRIC_WEIGHTS", raising=False)
+    return make_dataset(tmp_path / "pairs", generator)
+
+
+def keep_results(dataset: Dataset, folder: Path, names: tuple[str, ...] = NAMES) -> None:
+    """Write the truths as somebody's results, in the order given."""
+    by_name = {item.name: item for item in dataset.items}
+    for name in names:
+        with Image.open(by_name[name].truth) as truth:
+            folder.mkdir(exist_ok=True)
+            truth.save(folder / f"{name}.png")
+
+
+def test_methods_and_folders_are_measured_into_rows_and_a_table(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_results(dataset, tmp_path / "perfect", NAMES[::-1])
+    assert (
+        main(["evaluate", "pairs", "--method", "covariance", "--method", "r=reinhard", "--outputs", "perfect=perfect"])
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert "4 items from 3 portraits" in out
+    assert "| perfect      | 0.0 [0.0, 0.0]" in out and "| r " in out and "| covariance " in out
+    assert "no LPIPS (squeeze): it needs squeezenet" in err
+    rows = [json.loads(line) for line in (tmp_path / "out/evaluate-pairs/rows.jsonl").read_text().splitlines()]
+    assert len(rows) == 4 * 4
+    assert {row["method"] for row in rows} == {"unharmonized", "covariance", "r", "perfect"}
+    assert (tmp_path / "out/evaluate-pairs/table.md").read_text() == out
+
+
+def test_a_missing_result_is_an_error_that_names_it(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_results(dataset, tmp_path / "one", NAMES[::-1])
+    keep_results(dataset, tmp_path / "two", NAMES[:3])
+    assert main(["evaluate", "pairs", "--outputs", "one=one", "--outputs", "two=two"]) == 2
+    assert "the results in two do not match the dataset by name: 1 missing (cy_1)" in capsys.readouterr().err
+    assert main(["evaluate", "pairs", "--outputs", "one=one"]) == 0
+
+
+def test_what_cannot_be_measured_is_named_counted_and_in_the_exit_code(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(dataset.items[1].mask, torch.ones(1, SIZE - 2, SIZE))
+    assert main(["evaluate", "pairs", "-o", "rows"]) == 1
+    out, err = capsys.readouterr()
+    assert "note: ann_2: mask is 24x22, the composite 24x24" in err
+    assert "1 could not be measured" in err
+    assert "3 items" in out
+
+
+def test_tables_and_figures_are_made_from_rows_alone(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_results(dataset, tmp_path / "perfect")
+    asked = ["evaluate", "pairs", "-o", "rows", "--method", "covariance", "--outputs", "perfect=perfect"]
+    assert main([*asked, "--figure", "first.png", "--worst", "--figure-rows", "2"]) == 0
+    first = capsys.readouterr().out
+    assert main(["evaluate", "--from-rows", "rows/rows.jsonl"]) == 0
+    assert capsys.readouterr().out == first
+    again = [
+        "evaluate",
+        "pairs",
+        "--from-rows",
+        "rows/rows.jsonl",
+        "--figure",
+        "again.png",
+        "--worst",
+        "--figure-rows",
+        "2",
+    ]
+    assert main(again) == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "first.png").read_bytes()
+
+
+def test_numbers_can_be_had_as_json(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "pairs", "--method", "covariance", "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["items"] == 4 and [method["method"] for method in numbers["methods"]] == [
+        "unharmonized",
+        "covariance",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere"], "no dataset at nowhere"),
+        ([], "name a DATASET"),
+        (["--from-rows", "rows.jsonl", "--figure", "f.png"], "name a DATASET"),
+        (["pairs", "--method", "sorcery"], "sorcery"),
+        (["pairs", "--outputs", "perfect"], "--outputs 'perfect': expected NAME=FOLDER"),
+        (["pairs", "--outputs", "x=nowhere"], "no results at nowhere"),
+        (["pairs", "--weights", "nowhere"], "no metric weights at nowhere (--weights)"),
+        (["pairs", "--download", "vgg16"], "--download needs --weights or $HPBNET_METRIC_WEIGHTS"),
+        (["pairs", "--method", "reinhard", "--method", "reinhard"], "two methods are called reinhard"),
+        (["--from-rows", "nowhere.jsonl"], "nowhere.jsonl: No such file"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_two(
+    dataset: Dataset, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
+    assert main(["evaluate", *arguments]) == 2
+    err = capsys.readouterr().err.strip().splitlines()[-1]
+    assert err.startswith("hpbnet: ") and complaint in err
