@@ -27,7 +27,7 @@ def gradients(us: Crew) -> dict[str, Tensor]:
         torch.nn.init.normal_(join.change.weight, std=0.1)
     draw = torch.Generator().manual_seed(1)
     composite, mask, real = (us.share(torch.rand(4, channels, 16, 16, generator=draw)) for channels in (3, 1, 3))
-    hpbnet_loss(network(composite, mask), real, None)["total"].backward()
+    hpbnet_loss(network(composite, mask), real)["total"].backward()
     us.average_gradients(network)
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hpbnet.networks.hpbnet import Painted
 from hpbnet.training.losses import (
+    Perceptual,
     adversarial_loss,
     discriminator_loss,
     fidelity_loss,
@@ -26,7 +27,7 @@ def doubled(image: Tensor) -> list[Tensor]:
 def test_equation_1_sums_the_mean_error_of_every_scale() -> None:
     truth = torch.full((2, 3, 16, 16), 0.5)
     images = [torch.full((2, 3, 8, 8), 0.6), torch.full((2, 3, 16, 16), 0.3)]
-    terms = fidelity_loss(images, truth, doubled)
+    terms = fidelity_loss(images, truth, Perceptual(doubled, truth))
     assert terms["l1"].item() == pytest.approx(0.1 + 0.2)
     assert terms["perceptual"].item() == pytest.approx(0.1 * 2 * 0.2)
     assert terms["total"].item() == pytest.approx(0.34)
@@ -35,12 +36,19 @@ def test_equation_1_sums_the_mean_error_of_every_scale() -> None:
 def test_truth_is_averaged_down_to_each_scale() -> None:
     truth = torch.zeros(1, 3, 16, 16)
     truth[..., ::2] = 1
-    assert fidelity_loss([torch.full((1, 3, 8, 8), 0.5), truth], truth, None)["total"].item() == 0
+    assert fidelity_loss([torch.full((1, 3, 8, 8), 0.5), truth], truth)["total"].item() == 0
 
 
-def test_perceptual_weight_of_zero_leaves_the_term_away() -> None:
-    image = torch.rand(1, 3, 8, 8)
-    assert set(fidelity_loss([image], image, doubled, perceptual_weight=0)) == {"l1", "total"}
+def test_features_of_the_truth_are_computed_once_and_without_a_gradient() -> None:
+    seen: list[bool] = []
+
+    def watched(image: Tensor) -> list[Tensor]:
+        seen.append(torch.is_grad_enabled())
+        return [image]
+
+    truth = torch.rand(1, 3, 8, 8)
+    hpbnet_loss(Painted([truth], [truth]), truth, Perceptual(watched, truth))
+    assert seen == [False, True, True]
 
 
 def test_adversarial_forms_agree_with_the_formulas() -> None:
@@ -63,7 +71,7 @@ def test_both_adversarial_forms_raise_the_logits_and_only_the_printed_one_satura
 def test_equation_4_adds_both_halves_and_the_adversary() -> None:
     truth = torch.full((1, 3, 8, 8), 0.5)
     painted = Painted(estimates=[truth + 0.1], images=[truth - 0.2])
-    terms = hpbnet_loss(painted, truth, doubled, logits=torch.zeros(1, 1))
+    terms = hpbnet_loss(painted, truth, Perceptual(doubled, truth), logits=torch.zeros(1, 1))
     expected = {"unet_l1": 0.1, "unet_perceptual": 0.02, "generator_l1": 0.2, "generator_perceptual": 0.04}
     expected["adversarial"] = 0.1 * math.log(2)
     assert {name: value.item() for name, value in terms.items() if name != "total"} == pytest.approx(expected, rel=1e-5)
@@ -72,7 +80,7 @@ def test_equation_4_adds_both_halves_and_the_adversary() -> None:
 
 def test_unet_only_has_no_generator_terms() -> None:
     truth = torch.rand(1, 3, 8, 8)
-    assert set(hpbnet_loss(Painted([truth], []), truth, None)) == {"unet_l1", "total"}
+    assert set(hpbnet_loss(Painted([truth], []), truth)) == {"unet_l1", "total"}
 
 
 def test_discriminator_loss_is_two_log_two_for_a_blind_one() -> None:

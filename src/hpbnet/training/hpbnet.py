@@ -25,7 +25,7 @@ from ..synthesis.draws import happens, seeded, uniform
 from ..synthesis.pool import Pool
 from .config import TrainConfig
 from .distributed import Crew, crew
-from .losses import Features, discriminator_loss, hpbnet_loss, r1_penalty
+from .losses import Features, Perceptual, discriminator_loss, hpbnet_loss, r1_penalty
 from .run import Ema, Run, Stateful, autocast, batches, learning_rate
 from .stylegan import descend, sheet
 
@@ -91,7 +91,7 @@ def train_hpbnet(config: HPBNetTraining, directory: Path) -> Path:
         return _train(config, directory, us)
 
 
-def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:
+def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: PLR0915 (a training loop stays whole)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     network = build_network(config).to(us.device)
@@ -119,12 +119,12 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:
         with autocast(config, us.device.type):
             painted = network(item.composite, item.mask)
             logits = discriminator(painted.image * 2 - 1) if config.adversarial_weight else None
+            perceptual = Perceptual(features, item.real, config.perceptual_weight) if features else None
             terms = hpbnet_loss(
                 painted,
                 item.real,
-                features,
+                perceptual,
                 logits,
-                perceptual_weight=config.perceptual_weight,
                 adversarial_weight=config.adversarial_weight,
                 form=config.adversarial,
             )
@@ -152,7 +152,8 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:
             if us.first:
                 run.log(step, values)
         if us.first and (step % config.validate_every == 0 or step == config.steps) and config.validation:
-            run.log(step, validate(ema, network.config, config, directory / "samples" / f"{step:07d}.png"))
+            sample = directory / "samples" / f"{step:07d}.png"
+            run.log(step, validate(ema, network.config, config, us.device, sample))
         if us.first and saving:
             run.save(step, parts)
             provenance: dict[str, Plain] = {
@@ -260,19 +261,21 @@ def load_features(source: str, device: torch.device) -> Features:
 
 
 @torch.no_grad()
-def validate(ema: Ema, sizes: HPBNetConfig, config: HPBNetTraining, sample: Path) -> Mapping[str, float]:
+def validate(
+    ema: Ema, sizes: HPBNetConfig, config: HPBNetTraining, device: torch.device, sample: Path
+) -> Mapping[str, float]:
     """Measure the averaged weights on validation items, and show some: composite, U-Net, output, truth.
 
     `painted` is the network's whole picture, `pasted` its foreground over the composite's background.
     """
-    probe = HPBNet(sizes).eval()
+    probe = HPBNet(sizes).to(device).eval()
     probe.load_state_dict(ema.shadow)
     pool = Pool(config.validation)
     rows: list[Tensor] = []
     shown: list[Tensor] = []
     count = min(config.validation_items, len(pool))
     for index in torch.linspace(0, len(pool) - 1, count).long().tolist():
-        composite, real, mask = resized(pool[index], config.resolution)
+        composite, real, mask = (x.to(device) for x in resized(pool[index], config.resolution))
         painted = probe(composite, mask)
         image = painted.image.clamp(0, 1)
         pasted = paste(image, mask, composite)
@@ -280,7 +283,7 @@ def validate(ema: Ema, sizes: HPBNetConfig, config: HPBNetTraining, sample: Path
         if len(shown) < 5 * SHEET:
             shown += [composite, painted.estimates[-1].clamp(0, 1), image, pasted, real]
     sample.parent.mkdir(exist_ok=True)
-    write_picture(sample, sheet(shown, columns=5))
+    write_picture(sample, sheet(shown, columns=5).cpu())
     errors = torch.stack(rows).squeeze(-1).mean(dim=0).tolist()
     return {
         "painted_ratio": errors[1] / errors[0],

@@ -24,26 +24,31 @@ R1_GAMMA = 10.0  # StyleGAN2, configuration F, FFHQ
 PATH_LENGTH_WEIGHT = 2.0  # StyleGAN2, configuration F
 
 
+class Perceptual:
+    """The perceptual term of Eq. (1) for one truth, whose features are computed once."""
+
+    def __init__(self, features: Features, truth: Tensor, weight: float = PERCEPTUAL_WEIGHT) -> None:
+        self.features, self.weight = features, weight
+        with torch.no_grad():
+            self.targets = features(truth)
+
+    def loss(self, image: Tensor) -> Tensor:
+        """Average over feature maps the L1 distance between a picture's features and the truth's; weighted."""
+        pairs = zip(self.features(image), self.targets, strict=True)
+        return self.weight * torch.stack([F.l1_loss(ours, theirs) for ours, theirs in pairs]).mean()
+
+
 def fidelity_loss(
     images: Sequence[Tensor],  # [B,3,R_i,R_i], coarse to fine: I^i of Eq. (1)
     truth: Tensor,  # [B,3,R,R] at the finest scale
-    features: Features | None,
-    perceptual_weight: float = PERCEPTUAL_WEIGHT,
+    perceptual: Perceptual | None = None,
 ) -> Terms:
     """Eq. (1): the L1 error of every scale per element (w_i = 1), plus that of the finest scale's features."""
     sides = [F.interpolate(truth, size=image.shape[2:], mode="area") for image in images]  # I^i, downsampled
     terms = {"l1": torch.stack([F.l1_loss(image, side) for image, side in zip(images, sides, strict=True)]).sum()}
-    if features is not None and perceptual_weight:
-        terms["perceptual"] = perceptual_weight * perceptual_loss(images[-1], truth, features)
+    if perceptual is not None:
+        terms["perceptual"] = perceptual.loss(images[-1])
     return totalled(terms)
-
-
-def perceptual_loss(image: Tensor, truth: Tensor, features: Features) -> Tensor:
-    """Average over feature maps the L1 distance of two pictures' features."""
-    with torch.no_grad():
-        targets = features(truth)
-    pairs = zip(features(image), targets, strict=True)
-    return torch.stack([F.l1_loss(ours, theirs) for ours, theirs in pairs]).mean()
 
 
 def adversarial_loss(logits: Tensor, form: Adversarial = "non-saturating") -> Tensor:
@@ -60,10 +65,9 @@ def adversarial_loss(logits: Tensor, form: Adversarial = "non-saturating") -> Te
 def hpbnet_loss(
     painted: Painted,
     truth: Tensor,  # [B,3,R,R] sRGB in [0,1]
-    features: Features | None,
+    perceptual: Perceptual | None = None,
     logits: Tensor | None = None,  # [B,1] of the discriminator for `painted.image`; None without one
     *,
-    perceptual_weight: float = PERCEPTUAL_WEIGHT,
     adversarial_weight: float = ADVERSARIAL_WEIGHT,
     form: Adversarial = "non-saturating",
 ) -> Terms:
@@ -74,7 +78,7 @@ def hpbnet_loss(
     terms: Terms = {}
     for name, images in (("unet", painted.estimates), ("generator", painted.images)):
         if images:
-            parts = fidelity_loss(images, truth, features, perceptual_weight)
+            parts = fidelity_loss(images, truth, perceptual)
             terms |= {f"{name}_{part}": value for part, value in parts.items() if part != "total"}
     if logits is not None:
         terms["adversarial"] = adversarial_weight * adversarial_loss(logits, form)
