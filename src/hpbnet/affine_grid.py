@@ -82,7 +82,7 @@ class AffineGrid:
         if torch.is_grad_enabled() and (image.requires_grad or terms.requires_grad):
             return _apply_whole(terms, image)
         top, left, bottom, right = (0, 0, rows, columns) if window is None else window
-        result = _empty_like(image)
+        result = empty_like(image)
         for outside in (
             (slice(0, top), slice(None)),
             (slice(bottom, rows), slice(None)),
@@ -232,7 +232,7 @@ def _positions(samples: int, cells: int) -> Tensor:
     return positions.clamp(0, cells - 1)
 
 
-def _empty_like(image: Tensor) -> Tensor:
+def empty_like(image: Tensor) -> Tensor:
     """Allocate an image; NumPy asks the system for huge pages, so that a large one is touched five times faster."""
     if image.device.type != "cpu" or image.dtype != torch.float32:
         return torch.empty_like(image)

@@ -1,16 +1,30 @@
 """What travels through hpbnet: a foreground, its alpha and a background, flattened only at the end.
 
-Knows how layers are resized, recoloured and composited, and how a cut-out is placed on a canvas. Knows nothing of how
-an alpha or a colour judgement comes about.
+Knows how layers are resized, recoloured and composited, and how a cut-out is framed and placed on a canvas. Knows
+nothing of how an alpha or a judgement of colour comes about.
 """
 
 from dataclasses import dataclass, replace
+from math import ceil
+from typing import Literal, Protocol, cast
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .affine_grid import AffineGrid
+from .affine_grid import AffineGrid, Window, empty_like
+from .color import linear_to_srgb, srgb_to_linear
+
+_SNAP = 1e-3  # alpha closer than this to 0 or 1 after resampling is rounding, and is taken for it
+_BOX_ALPHA = 0.1  # alpha above which a pixel belongs to the box that the framing is about
+_SEEN_ALPHA = 1 / 255  # alpha above which a pixel is drawn
+_CUT_ALPHA, _CUT_SHARE = 0.5, 0.01  # a side is cut where this much of the photo's border is more opaque than this
+_HEIGHT_SHARE, _WIDTH_SHARE = 0.8, 0.94  # of the canvas that the default framing fills at most
+_HEAD_ROOM = 0.05  # of the canvas height, above a person taller than the canvas
+_LEAST_SEEN = 0.7  # of a cut-out's height that must stay visible when it is enlarged to span the canvas
+_DISC_RADIUS = 8  # [px] of the largest disc that is convolved directly
 
 
 @dataclass(frozen=True)
@@ -28,19 +42,306 @@ class Layers:
         return height, width
 
     def resize(self, height: int, width: int) -> "Layers":
-        """Resize all three by area averaging; the foreground is averaged premultiplied by alpha."""
+        """Resize all three, downwards by area averaging; the foreground is averaged premultiplied by alpha."""
         if (height, width) == self.size:
             return self
-        alpha = F.interpolate(self.alpha, (height, width), mode="area")
-        premultiplied = F.interpolate(self.foreground * self.alpha, (height, width), mode="area")
-        plain = F.interpolate(self.foreground, (height, width), mode="area")
-        foreground = torch.where(alpha > 1e-4, premultiplied / alpha.clamp_min(1e-4), plain).clamp(0, 1)
-        return Layers(foreground, alpha, F.interpolate(self.background, (height, width), mode="area"))
+        if height > self.size[0] or width > self.size[1]:
+            background, alpha = _enlarge(self.background, height, width), _enlarge(self.alpha, height, width)
+            premultiplied = _enlarge(self.foreground * self.alpha, height, width)
+        else:
+            premultiplied, alpha, background = _average(self, height, width)
+        return Layers(_divide(premultiplied, alpha), alpha, background)
 
     def recolor(self, grid: AffineGrid, strength: float = 1.0) -> "Layers":
         """Recolour the foreground by a grid, blended with identity unless strength is 1."""
-        return replace(self, foreground=grid.shrink(strength).apply(self.foreground))
+        grid = grid if strength == 1.0 else grid.shrink(strength)
+        return replace(self, foreground=grid.apply(self.foreground, box_of(self.alpha, 0.0)))
 
     def composite(self) -> Tensor:
-        """Flatten to one image [B,3,H,W]: bit-equal to the background where alpha is 0, to the foreground where 1."""
-        return torch.lerp(self.background, self.foreground, self.alpha)
+        """Flatten to one image [B,3,H,W]: bit-equal to the background where alpha is 0, to the foreground where 1.
+
+        Colours are blended in sRGB, the space in which mattes are estimated (docs/experiments.md, Blending).
+        """
+        if torch.is_grad_enabled() and (self.foreground.requires_grad or self.alpha.requires_grad):
+            return torch.lerp(self.background, self.foreground, self.alpha)
+        return torch.lerp(self.background, self.foreground, self.alpha, out=empty_like(self.background))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a cut-out goes: a part of the portrait is drawn onto a part of the canvas."""
+
+    source: Window  # [px] of the portrait, after mirroring
+    target: Window  # [px] of the canvas; may reach beyond it
+    flip: bool = False
+
+
+class Framing(Protocol):
+    """What a user may wish of the framing; `ComposeOptions` is one."""
+
+    @property
+    def scale(self) -> float | None:
+        """Height of the cut-out as a share of the canvas height."""
+
+    @property
+    def x(self) -> float | None:
+        """Centre of the cut-out across the canvas, 0 left to 1 right."""
+
+    @property
+    def y(self) -> float | None:
+        """Lower edge of the cut-out, 0 top to 1 bottom of the canvas."""
+
+    @property
+    def flip(self) -> bool:
+        """Whether the portrait is mirrored."""
+
+
+def box_of(alpha: Tensor, threshold: float) -> Window:
+    """Find the smallest window that holds all alpha above a threshold; empty at the top left if there is none."""
+    rows = (alpha.amax(dim=(0, 1, 3)) > threshold).nonzero()
+    if not len(rows):
+        return 0, 0, 0, 0
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = (alpha[:, :, top:bottom].amax(dim=(0, 1, 2)) > threshold).nonzero()
+    return top, int(columns[0]), bottom, int(columns[-1]) + 1
+
+
+def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Placement, tuple[str, ...]]:
+    """Decide where a cut-out goes on a canvas; say what the eye should know of it.
+
+    By default a head-and-shoulders framing: the cut-out stands on the canvas' lower edge, in the middle, a fifth of the
+    height free above it. A side at which the photo's own frame cuts the person goes to that side's edge of the canvas.
+
+    Args:
+        alpha: of the portrait, [1,1,H,W].
+        canvas: [1,3,H,W].
+        framing: the user's wishes; what is None is chosen here.
+
+    Returns:
+        The placement, and notices of one sentence each.
+    """
+    alpha = alpha.flip(-1) if framing.flip else alpha
+    source = box_of(alpha, _BOX_ALPHA)
+    if source[0] == source[2]:
+        raise ValueError("the mask shows nobody: no alpha is above 0.1")
+    cut = _cut_sides(alpha)
+    height, width = canvas.shape[-2:]
+    rows, columns = source[2] - source[0], source[3] - source[1]
+    scale = framing.scale * height / rows if framing.scale else _default_scale(rows, columns, height, width, cut)
+    tall, wide = max(1, round(rows * scale)), max(1, round(columns * scale))
+    left = _default_left(wide, width, cut) if framing.x is None else round(framing.x * width - wide / 2)
+    top = _default_top(tall, height, cut) if framing.y is None else round(framing.y * height) - tall
+    target = (top, left, top + tall, left + wide)
+    placement = Placement(*_widened(source, target, box_of(alpha, _SEEN_ALPHA)), framing.flip)
+    return placement, _notices(target, (height, width), cut, scale)
+
+
+def _widened(source: Window, target: Window, seen: Window) -> tuple[Window, Window]:
+    """Widen the part that is drawn from the framed box to all that is seen, faint hair included."""
+    down = (target[2] - target[0]) / (source[2] - source[0])
+    across = (target[3] - target[1]) / (source[3] - source[1])
+    top, left, bottom, right = (edge - own for edge, own in zip(seen, source, strict=True))
+    moved = round(top * down), round(left * across), round(bottom * down), round(right * across)
+    return seen, cast(Window, tuple(edge + move for edge, move in zip(target, moved, strict=True)))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """At which sides the photo's frame cuts the person."""
+
+    top: bool
+    left: bool
+    bottom: bool
+    right: bool
+
+
+def _cut_sides(alpha: Tensor) -> _Cut:
+    opaque = alpha[0, 0] > _CUT_ALPHA
+    lines = opaque[0], opaque[:, 0], opaque[-1], opaque[:, -1]
+    top, left, bottom, right = (bool(line.float().mean() > _CUT_SHARE) for line in lines)
+    return _Cut(top, left, bottom, right)
+
+
+def _default_scale(rows: int, columns: int, height: int, width: int, cut: _Cut) -> float:
+    """Canvas pixels per portrait pixel for a head-and-shoulders framing."""
+    scale = min(_HEIGHT_SHARE * height / rows, _WIDTH_SHARE * width / columns)
+    if cut.top:  # the cut must lie on the canvas' upper edge, so the person fills the height
+        scale = max(scale, height / rows)
+    spanning = width / columns
+    if cut.left and cut.right and height / (rows * spanning) >= _LEAST_SEEN:
+        scale = max(scale, spanning)
+    return scale
+
+
+def _default_left(wide: int, width: int, cut: _Cut) -> int:
+    if cut.left and (not cut.right or wide < width):
+        return 0
+    return width - wide if cut.right and not cut.left else round((width - wide) / 2)
+
+
+def _default_top(tall: int, height: int, cut: _Cut) -> int:
+    if tall < height:
+        return height - tall
+    return 0 if cut.top or tall == height else round(_HEAD_ROOM * height)
+
+
+def _notices(target: Window, size: tuple[int, int], cut: _Cut, scale: float) -> tuple[str, ...]:
+    top, left, bottom, right = target
+    height, width = size
+    floats = {
+        "top": cut.top and top > 0,
+        "left side": cut.left and left > 0,
+        "right side": cut.right and right < width,
+        "bottom": cut.bottom and bottom < height,
+    }
+    notices = []
+    if sides := " and ".join(name for name, floating in floats.items() if floating):
+        notices.append(f"the photo's frame cuts the person at the {sides}, and that straight cut shows in the picture")
+    if top < 0:
+        notices.append(f"the upper {min(1.0, -top / (bottom - top)):.0%} of the person lies above the picture")
+    if scale > 1.05:
+        notices.append(f"the portrait is enlarged {scale:.1f} times beyond its own pixels and may look soft")
+    return tuple(notices)
+
+
+def place(foreground: Tensor, alpha: Tensor, background: Tensor, placement: Placement) -> Layers:
+    """Draw a cut-out [1,3,H,W], [1,1,H,W] onto a canvas: area averaging when reduced, bicubic when enlarged.
+
+    Colours are resampled premultiplied by alpha, so that nothing of the photo's background bleeds in. Outside the
+    target window alpha is 0.
+    """
+    height, width = background.shape[-2:]
+    top, left, bottom, right = placement.target
+    seen = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+    canvas = [torch.from_numpy(np.zeros((1, c, height, width), np.float32)) for c in (3, 1)]
+    if seen[0] < seen[2] and seen[1] < seen[3]:
+        window = seen[0] - top, seen[1] - left, seen[2] - top, seen[3] - left
+        part = _crop(alpha, placement)
+        colours = _crop(foreground, placement) * part
+        size = bottom - top, right - left
+        opacity = _resample(part, size, window)
+        opacity[opacity < _SNAP] = 0.0
+        opacity[opacity > 1 - _SNAP] = 1.0
+        here = slice(seen[0], seen[2]), slice(seen[1], seen[3])
+        canvas[0][:, :, *here] = _divide(_resample(colours, size, window), opacity)
+        canvas[1][:, :, *here] = opacity
+    return Layers(canvas[0], canvas[1], background)
+
+
+def fit_background(
+    picture: Tensor,  # [1,3,H,W]
+    size: tuple[int, int] | None,  # width and height of the canvas [px]; the picture's own if None
+    fit: Literal["cover", "contain"] = "cover",
+    blur: float = 0.0,
+) -> Tensor:
+    """Make a canvas [1,3,height,width] of a background.
+
+    Args:
+        picture: the background.
+        size: width and height [px]; the picture's own if None.
+        fit: "cover" crops it to fill the canvas, "contain" shows all of it, before itself strongly blurred.
+        blur: radius of the lens blur [px].
+    """
+    height, width = picture.shape[-2:]
+    wide, tall = size or (width, height)
+    canvas = picture
+    if (tall, wide) != (height, width):
+        canvas = _scaled_into(picture, tall, wide, max(wide / width, tall / height))
+        if fit == "contain":
+            canvas = lens_blur(canvas, max(tall, wide) / 20)
+            inner = _scaled_into(picture, tall, wide, min(wide / width, tall / height))
+            top, left = (tall - inner.shape[-2]) // 2, (wide - inner.shape[-1]) // 2
+            canvas[..., top : top + inner.shape[-2], left : left + inner.shape[-1]] = inner
+    return lens_blur(canvas, blur) if blur > 0 else canvas
+
+
+def lens_blur(picture: Tensor, radius: float) -> Tensor:
+    """Blur as a lens out of focus does: a disc, in linear light.
+
+    Args:
+        picture: [1,3,H,W] sRGB in [0,1].
+        radius: of the disc [px].
+    """
+    height, width = picture.shape[-2:]
+    factor = max(1.0, radius / _DISC_RADIUS)  # a large disc on a picture made smaller
+    small = _resample(srgb_to_linear(picture), (max(1, ceil(height / factor)), max(1, ceil(width / factor))))
+    reach = ceil(radius / factor)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = np.clip(radius / factor + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
+    planes = [cv2.filter2D(plane.numpy(), -1, disc / disc.sum(), borderType=cv2.BORDER_REPLICATE) for plane in small[0]]
+    blurred = torch.from_numpy(np.stack(planes))[None]
+    return linear_to_srgb(_resample(blurred, (height, width))).clamp(0.0, 1.0)
+
+
+def _scaled_into(picture: Tensor, tall: int, wide: int, scale: float) -> Tensor:
+    """Resize by a factor and crop the middle to at most a size."""
+    height, width = picture.shape[-2:]
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = max(0, size[0] - tall) // 2, max(0, size[1] - wide) // 2
+    window = top, left, min(top + tall, size[0]), min(left + wide, size[1])
+    return _resample(picture, size, window).clamp_(0.0, 1.0)
+
+
+def _crop(image: Tensor, placement: Placement) -> Tensor:
+    top, left, bottom, right = placement.source
+    width = image.shape[-1]
+    return (
+        image[:, :, top:bottom, width - right : width - left].flip(-1)
+        if placement.flip
+        else (image[:, :, top:bottom, left:right])
+    )
+
+
+def _divide(premultiplied: Tensor, alpha: Tensor) -> Tensor:
+    """Undo the premultiplication; black where alpha is 0."""
+    return (premultiplied / alpha.clamp_min(1e-4)).clamp_(0.0, 1.0)
+
+
+def _resample(image: Tensor, size: tuple[int, int], window: Window | None = None) -> Tensor:
+    """Resize [1,C,H,W] to a height and width and cut a window out of the result; never holds more than it must."""
+    rows, columns = image.shape[-2:]
+    tall, wide = size
+    top, left, bottom, right = window or (0, 0, tall, wide)
+    if size == (rows, columns):
+        return image[:, :, top:bottom, left:right].clone()
+    drawn = np.empty((image.shape[1], bottom - top, right - left), np.float32)
+    x, y = columns / wide, rows / tall
+    back = np.array([[x, 0, (left + 0.5) * x - 0.5], [0, y, (top + 0.5) * y - 0.5]])
+    for plane, result in zip(image[0].contiguous().numpy(), drawn, strict=True):
+        if x >= 1 and y >= 1:
+            result[:] = cv2.resize(plane, (wide, tall), interpolation=cv2.INTER_AREA)[top:bottom, left:right]
+        else:
+            flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+            cv2.warpAffine(plane, back, result.shape[::-1], result, flags, cv2.BORDER_REPLICATE)
+    return torch.from_numpy(drawn)[None]
+
+
+def _enlarge(image: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _average(layers: Layers, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Area-average the premultiplied foreground, alpha and background, rows first, a band at a time."""
+    rows, columns = layers.size
+    down = _area_weights(rows, height)
+    lines = layers.alpha.new_empty(layers.alpha.shape[0], 7, height, columns)
+    group = max(1, min(8, 24 * height // rows))  # target rows made at once
+    for first in range(0, height, group):
+        last = min(first + group, height)
+        band = slice(first * rows // height, ceil(last * rows / height))
+        weights, alpha = down[first:last, band], layers.alpha[:, :, band]
+        lines[:, :3, first:last] = weights @ (layers.foreground[:, :, band] * alpha)
+        lines[:, 3:4, first:last] = weights @ alpha
+        lines[:, 4:, first:last] = weights @ layers.background[:, :, band]
+    flat = lines.flatten(0, 2)
+    drawn = cv2.resize(flat.numpy(), (width, flat.shape[0]), interpolation=cv2.INTER_AREA)
+    premultiplied, alpha, background = torch.from_numpy(drawn).view(-1, 7, height, width).split((3, 1, 3), dim=1)
+    return premultiplied, alpha, background
+
+
+def _area_weights(samples: int, cells: int) -> Tensor:
+    """Share of each sample in each cell's average -> [cells, samples]."""
+    edges = torch.arange(cells + 1, dtype=torch.float64)[:, None] * samples / cells
+    sample = torch.arange(samples, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:], sample + 1) - torch.maximum(edges[:-1], sample)
+    return (overlap.clamp_min(0) * cells / samples).float()
