@@ -220,10 +220,10 @@ def place(foreground: Tensor, alpha: Tensor, background: Tensor, placement: Plac
         colours = _crop(foreground, placement) * part
         size = bottom - top, right - left
         opacity = _resample(part, size, window)
-        opacity[opacity < _SNAP] = 0.0
-        opacity[opacity > 1 - _SNAP] = 1.0
         here = slice(seen[0], seen[2]), slice(seen[1], seen[3])
         canvas[0][:, :, *here] = _divide(_resample(colours, size, window), opacity)
+        opacity[opacity < _SNAP] = 0.0
+        opacity[opacity > 1 - _SNAP] = 1.0
         canvas[1][:, :, *here] = opacity
     return Layers(canvas[0], canvas[1], background)
 
