@@ -22,6 +22,8 @@ from .color import (
     xyz_to_rgb,
 )
 
+Transfer = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # image, weight, reference, its weight -> image
+
 GAMMA = 2.2  # paper section 3.1: gamma mapping before and after the gains; also our light scale for exposure
 _KNEE = 0.8  # values above it are compressed instead of clipped when a picture is made brighter
 _LEVELS = 1024  # resolution of tone curves
@@ -127,7 +129,7 @@ def transfer_color_covariance(image: Tensor, weight: Tensor, reference: Tensor, 
     mean, covariance = masked_covariance(image, weight)
     new_mean, new_covariance = masked_covariance(reference, reference_weight)
     root, inverse_root = _matrix_roots(covariance)
-    inner, _ = _matrix_roots(root @ new_covariance @ root)
+    inner, _ = _matrix_roots(root @ new_covariance @ root, least=0.0)
     matrix = inverse_root @ inner @ inverse_root
     moved = torch.einsum("bij,bjhw->bihw", matrix, image - mean[:, :, None, None]) + new_mean[:, :, None, None]
     return moved.clamp(0.0, 1.0)
@@ -211,18 +213,19 @@ def _quantiles(image: Tensor, weight: Tensor) -> Tensor:
 
 
 def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
-    """Interpolate [N] linearly between increasing knots [K] with values [K]; constant beyond the ends."""
+    """Interpolate [N] linearly between increasing knots [K] with values [K]; beyond the ends go on with slope 1."""
     right = torch.searchsorted(knots, x).clamp(1, len(knots) - 1)
     share = (x - knots[right - 1]) / (knots[right] - knots[right - 1]).clamp_min(1e-6)
-    return torch.lerp(values[right - 1], values[right], share.clamp(0.0, 1.0))
+    beyond = x - x.clamp(knots[0], knots[-1])
+    return torch.lerp(values[right - 1], values[right], share.clamp(0.0, 1.0)) + beyond
 
 
-def _matrix_roots(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Square root and inverse square root of symmetric [B,3,3], eigenvalues kept above a small floor."""
+def _matrix_roots(covariance: Tensor, least: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Square root and inverse square root of symmetric [B,3,3], eigenvalues kept from a floor up."""
     values, vectors = torch.linalg.eigh(covariance)
-    roots = values.clamp_min(1e-5).sqrt()
+    roots = values.clamp_min(least).sqrt()
     flipped = vectors.transpose(1, 2)
-    return (vectors * roots[:, None]) @ flipped, (vectors / roots[:, None]) @ flipped
+    return (vectors * roots[:, None]) @ flipped, (vectors / roots[:, None].clamp_min(1e-12)) @ flipped
 
 
 def _polynomial(coefficients: tuple[float, float, float, float], x: Tensor) -> Tensor:
