@@ -22,6 +22,13 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "compose": Entry("compose", "Put a person into another picture."),
+    "matte": Entry("matte", "Cut a person out, with transparency."),
+    "harmonize": Entry("harmonize", "Match colours in a picture that is composed already."),
+    "synthesize": Entry("synthesize", "Make a dataset of disturbed portraits."),
+    "train": Entry("train", "Train one of the networks."),
+    "evaluate": Entry("evaluate", "Measure methods on a dataset with known truth."),
+    "convert": Entry("convert", "Bring published StyleGAN2 weights into hpbnet's form."),
     "models": Entry("models", "List the networks and harmonizers that can be named."),
 }
 

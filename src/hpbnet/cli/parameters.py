@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar, get_args, get_origin
 
 import click
@@ -21,9 +21,10 @@ def _size(value: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def takes_settings(settings: type[Settings]) -> Callable[[Command], Command]:
+def takes_settings(settings: type[Settings], only: Sequence[str] = ()) -> Callable[[Command], Command]:
     """Give a command one option for each field of a dataclass; it receives them as one `settings=` argument."""
-    fields = [field for field in dataclasses.fields(settings) if field.init]  # type: ignore[arg-type]
+    every = dataclasses.fields(settings)  # type: ignore[arg-type]
+    fields = [field for field in every if field.name in only or not only]
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)

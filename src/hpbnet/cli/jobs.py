@@ -1,0 +1,190 @@
+"""One picture or a folder of them: which files belong together, and how the work on them is told.
+
+Every command that makes pictures has the same rules. A folder gives `OUT/STEM.FORMAT` for each picture in it;
+companions (backgrounds, masks) are one file for all, or a folder paired by stem. A failing file does not stop the rest.
+"""
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import click
+from tqdm import tqdm
+
+from . import describe
+from .parameters import Command
+
+_SUFFIXES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "avif", "heic", "heif", "gif", "bmp", "ppm", "jp2")
+_FORMATS = ("png", "jpg", "webp", "tif", "avif")  # image.FORMATS, which would load torch; a test compares them
+_STDIO = Path("-")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go, and how."""
+
+    path: Path
+    format: str | None
+    quality: int
+    skip_existing: bool
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """One result to be made."""
+
+    sources: tuple[Path | None, ...]  # the picture, then its companions; None where an optional one is not given
+    destination: Path
+    in_folder: bool = False
+
+    def read(self) -> list[Path | bytes | None]:
+        """Return the sources, stdin read where one is `-`."""
+        return [sys.stdin.buffer.read() if source == _STDIO else source for source in self.sources]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `--json` prints of a job."""
+
+    input: str
+    output: str
+    seconds: float
+    size: tuple[int, int] | None = None  # width, height [px]
+    notices: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Result(Protocol):
+    """What a job makes."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the eye should know."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width [px]."""
+
+    def encode(self, format: str = "png", quality: int = 95) -> bytes:
+        """Return the bytes of a file."""
+
+    def save(self, path: str | Path, format: str | None = None, quality: int = 95) -> None:
+        """Write a file."""
+
+
+def takes_output(command: Command) -> Command:
+    """Give a command the options that say where results go; it receives them as one `output=` argument."""
+
+    @functools.wraps(command)
+    def gather(
+        path: Path, format: str | None, quality: int, skip_existing: bool, as_json: bool, **rest: object
+    ) -> int | None:
+        if as_json and path == _STDIO:
+            raise ValueError("--json and -o - cannot both write to stdout")
+        return command(output=Output(path, format, quality, skip_existing, as_json), **rest)
+
+    where = click.Path(path_type=Path, allow_dash=True)
+    decorated: Command = gather
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each result."),
+        click.option("--skip-existing", is_flag=True, help="Leave out what has a result already."),
+        click.option(
+            "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of jpg, webp, avif."
+        ),
+        click.option(
+            "--format", type=click.Choice(_FORMATS), help="File format; by default -o's, and png for folders."
+        ),
+        click.option("-o", "--output", "path", type=where, required=True, help="File, folder, or - for stdout."),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+def plan_jobs(picture: Path, companions: Sequence[Path | None], output: Output) -> list[Job]:
+    """Pair files into jobs.
+
+    Raises:
+        ValueError: files that do not pair, results that would overwrite each other, or a format that is not written.
+    """
+    if picture.is_dir():
+        return list(_folder_jobs(picture, companions, output))
+    sources = (picture, *companions)
+    if sources.count(_STDIO) > 1:
+        raise ValueError("only one picture can come from stdin (-)")
+    if output.format is None and output.path != _STDIO:
+        from ..image import format_of
+
+        format_of(output.path)
+    return [Job(sources, output.path)]
+
+
+def _folder_jobs(folder: Path, companions: Sequence[Path | None], output: Output) -> Iterator[Job]:
+    if output.path == _STDIO or (output.path.exists() and not output.path.is_dir()):
+        raise ValueError(f"{folder} is a folder, so -o must name a folder, not {output.path}")
+    pictures = _by_stem(folder)
+    albums = [_by_stem(each) if each is not None and each.is_dir() else None for each in companions]
+    output.path.mkdir(parents=True, exist_ok=True)
+    for stem, picture in pictures.items():
+        found = [
+            each if album is None or each is None else album.get(stem, each / f"{stem}.*")
+            for each, album in zip(companions, albums, strict=True)
+        ]
+        yield Job((picture, *found), output.path / f"{stem}.{output.format or 'png'}", in_folder=True)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """List a folder's pictures by stem, in order of name."""
+    pictures: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower().lstrip(".") in _SUFFIXES and not path.name.startswith("."):
+            if path.stem in pictures:
+                raise ValueError(f"{pictures[path.stem]} and {path} have one stem and would become one result")
+            pictures[path.stem] = path
+    if not pictures:
+        raise ValueError(f"{folder} holds no pictures ({', '.join(_SUFFIXES)})")
+    return pictures
+
+
+def run_jobs(jobs: Sequence[Job], make: Callable[[Job], Result], output: Output) -> int:
+    """Make and write every result; return 1 where some of a folder's failed. A single picture's error is raised."""
+    folder = any(job.in_folder for job in jobs)
+    todo = [job for job in jobs if not (output.skip_existing and job.destination.exists())]
+    failed = 0
+    for job in tqdm(todo, unit="picture", file=sys.stderr, disable=not folder, leave=False):
+        try:
+            report = _run(job, make, output)
+        except (ValueError, OSError) as error:
+            if not folder:
+                raise
+            failed += 1
+            report = Report(str(job.sources[0]), str(job.destination), 0.0, error=describe(error))
+            _tell(f"hpbnet: {report.error}")
+        if output.as_json:
+            click.echo(json.dumps(asdict(report)))
+    if folder:
+        click.echo(f"{len(todo) - failed} done, {len(jobs) - len(todo)} skipped, {failed} failed", err=True)
+    return 1 if failed else 0
+
+
+def _run(job: Job, make: Callable[[Job], Result], output: Output) -> Report:
+    started = time.perf_counter()
+    result = make(job)
+    for notice in result.notices:
+        _tell(f"note: {notice}")
+    if job.destination == _STDIO:
+        sys.stdout.buffer.write(result.encode(output.format or "png", output.quality))
+    else:
+        result.save(job.destination, output.format, output.quality)
+    seconds = round(time.perf_counter() - started, 3)
+    return Report(str(job.sources[0]), str(job.destination), seconds, result.size[::-1], result.notices)
+
+
+def _tell(line: str) -> None:
+    """Print a line on stderr, above the progress bar."""
+    tqdm.write(line, file=sys.stderr)

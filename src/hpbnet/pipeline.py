@@ -1,0 +1,190 @@
+"""The main job: a portrait and a background in, one picture out.
+
+Knows the order of the steps and what belongs to a result. Knows nothing of how a step is done.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from .affine_grid import AffineGrid
+from .harmonize import Harmonizer, harmonizer_by_name
+from .image import Picture, Source, encode_picture, format_of, read_mask, read_picture, write_bytes, write_picture
+from .layers import Layers, fit_background, place, plan_placement
+from .matte import estimate_foreground, matte
+from .models import load_network
+from .options import ComposeOptions
+
+DEFAULT_HARMONIZER = "covariance"
+DEFAULT_MATTING = "matting"
+
+_LEAST_SIDE = 16  # [px]
+_load_harmonizer = functools.cache(harmonizer_by_name)
+_load_network = functools.cache(load_network)
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """A person cut out of a portrait."""
+
+    foreground: Tensor  # [1,3,H,W] sRGB in [0,1], the person's own colours also at soft edges
+    alpha: Tensor  # [1,1,H,W] straight
+    depth: int = 8  # [bit] of the portrait, 8 or 16
+    notices: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width [px]."""
+        height, width = self.alpha.shape[-2:]
+        return height, width
+
+    def alpha_only(self) -> "CutOut":
+        """Return the alpha as an opaque grey picture."""
+        return replace(self, foreground=self.alpha, alpha=torch.ones_like(self.alpha))
+
+    def encode(self, format: str = "png", quality: int = 95) -> bytes:
+        """Return the bytes of a file, transparent where nobody is."""
+        opaque = bool((self.alpha == 1).all())
+        return encode_picture(self.foreground, None if opaque else self.alpha, format, self.depth, quality)
+
+    def save(self, path: str | Path, format: str | None = None, quality: int = 95) -> None:
+        """Write a file, by default in the format of its suffix."""
+        write_bytes(path, self.encode(format or format_of(path), quality))
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A composed picture, and what it was made of."""
+
+    image: Tensor  # [1,3,H,W] sRGB in [0,1]
+    layers: Layers  # as they were flattened: the foreground recoloured
+    grid: AffineGrid  # the harmonizer's answer, before strength
+    options: ComposeOptions
+    depth: int = 8  # [bit] 16 where a source had it
+    notices: tuple[str, ...] = ()  # what the eye should know
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width [px]."""
+        return self.layers.size
+
+    def encode(self, format: str = "png", quality: int = 95) -> bytes:
+        """Return the bytes of a file."""
+        return encode_picture(self.image, None, format, self.depth, quality)
+
+    def save(self, path: str | Path, format: str | None = None, quality: int = 95) -> None:
+        """Write a file, by default in the format of its suffix."""
+        write_bytes(path, self.encode(format or format_of(path), quality))
+
+    def save_layers(self, folder: str | Path) -> None:
+        """Write foreground.png, alpha.png, background.png and grid.safetensors (the tensor `matrix`)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("foreground", "alpha", "background"):
+            write_picture(folder / f"{name}.png", getattr(self.layers, name), depth=self.depth)
+        write_bytes(folder / "grid.safetensors", save({"matrix": self.grid.matrix.contiguous()}))
+
+
+class Pipeline:
+    """Portrait and background -> composition, with one harmonizer and one matting network loaded."""
+
+    def __init__(self, harmonizer: Harmonizer, matting: nn.Module | None = None) -> None:
+        self.harmonizer = harmonizer
+        self.matting = matting
+
+    @classmethod
+    def from_pretrained(
+        cls, harmonizer: str | Path | None = None, matting: str | Path | None = DEFAULT_MATTING
+    ) -> "Pipeline":
+        """Load what is named: a harmonizer's name or weights file, a matting network's; no matting where None.
+
+        Raises:
+            ValueError: no such name or file; the message lists what exists.
+        """
+        network = None if matting is None else _load_network(matting)
+        return cls(_load_harmonizer(harmonizer or DEFAULT_HARMONIZER), network)
+
+    @torch.no_grad()
+    def __call__(
+        self, portrait: Source, background: Source, options: ComposeOptions | None = None, **fields: object
+    ) -> Composition:
+        """Put the person of a portrait into a background.
+
+        Args:
+            portrait: a path, bytes, a PIL image or an array; its alpha, if any, is the matte.
+            background: likewise.
+            options: see `ComposeOptions`.
+            fields: single options by name, which go before `options`.
+
+        Raises:
+            ValueError: a picture that cannot be read, an option out of range, nobody in the portrait.
+        """
+        options = replace(options or ComposeOptions(), **fields)  # type: ignore[arg-type]
+        harmonizer = self.harmonizer if options.harmonizer is None else _load_harmonizer(options.harmonizer)
+        cut_out = self.matte(portrait, options.mask)
+        scene = _read(background, "the background")
+        opaque = () if scene.alpha is None else ("the background's transparency is ignored",)
+        canvas = fit_background(scene.pixels, options.size, options.fit, options.blur)
+        placement, notices = plan_placement(cut_out.alpha, canvas, options)
+
+        layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
+        grid = harmonizer(layers)
+        layers = layers.recolor(grid, options.strength)
+        image = layers.composite()
+
+        depth = max(cut_out.depth, scene.depth)
+        return Composition(image, layers, grid, options, depth, (*cut_out.notices, *scene.notices, *opaque, *notices))
+
+    @torch.no_grad()
+    def matte(self, portrait: Source, mask: Source | None = None) -> CutOut:
+        """Cut the person out: by the mask, else by the portrait's own alpha, else by the matting network."""
+        picture = _read(portrait, "the portrait")
+        if mask is not None:
+            alpha = _read_mask(mask, picture, "the portrait")
+            return CutOut(estimate_foreground(picture.pixels, alpha), alpha, picture.depth, picture.notices)
+        if picture.alpha is not None:
+            return CutOut(picture.pixels, picture.alpha, picture.depth, picture.notices)
+        if self.matting is None:
+            raise ValueError("this pipeline was made without matting: give a mask, or a portrait with transparency")
+        return CutOut(*matte(self.matting, picture.pixels), picture.depth, picture.notices)
+
+    @torch.no_grad()
+    def harmonize(
+        self, composite: Source, mask: Source, options: ComposeOptions | None = None, **fields: object
+    ) -> Composition:
+        """Match the colours of what a mask shows in a ready composite to the rest of it.
+
+        Raises:
+            ValueError: a picture that cannot be read, a mask of another size or all black, an option out of range.
+        """
+        options = replace(options or ComposeOptions(), **fields)  # type: ignore[arg-type]
+        harmonizer = self.harmonizer if options.harmonizer is None else _load_harmonizer(options.harmonizer)
+        picture = _read(composite, "the composite")
+        layers = Layers(picture.pixels, _read_mask(mask, picture, "the composite"), picture.pixels)
+        grid = harmonizer(layers)
+        layers = layers.recolor(grid, options.strength)
+        return Composition(layers.composite(), layers, grid, options, picture.depth, picture.notices)
+
+
+def _read(source: Source, role: str) -> Picture:
+    picture = read_picture(source)
+    height, width = picture.size
+    if min(height, width) < _LEAST_SIDE:
+        raise ValueError(f"{role} is {width}x{height} px; at least {_LEAST_SIDE}x{_LEAST_SIDE} are needed")
+    return picture
+
+
+def _read_mask(source: Source, picture: Picture, role: str) -> Tensor:
+    mask = read_mask(source)
+    height, width = mask.shape[-2:]
+    if (height, width) != picture.size:
+        raise ValueError(
+            f"the mask is {width}x{height} px, {role} {picture.size[1]}x{picture.size[0]}; they must agree"
+        )
+    if not mask.any():
+        raise ValueError("the mask is all black: white shows where the person is")
+    return mask
