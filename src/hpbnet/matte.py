@@ -23,7 +23,7 @@ _SOFT = 2 / 255  # alpha closer than this to 0 or 1 is taken for it
 _GUIDE_RADIUS = 2  # [px] at the network's size
 _GUIDE_EPSILON = 1e-4
 _FUSION_SIZE = 512  # [px] longer side at which foreground and background colours are spread
-_FUSION_RADII = (45, 4)  # [px] at that size
+_FUSION_RADII = (90, 6)  # [px] at that size, the published ones
 
 
 def matte(network: nn.Module, portrait: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """The harmonizer: a flattened composite and its mask at 256x256 -> a map of affine colour changes.
 
-A U-Net on a half-resolution grid. What the foreground should become is judged against the background, so masked means
+A U-Net on a quarter-resolution grid (light and colour vary slowly). What the foreground should become is judged against the background, so masked means
 and deviations of both (of the picture and of the deepest features) modulate every decoder scale, and self-attention at
 the coarsest scale lets each part of the foreground look at every part of the background. The output is a global affine
 matrix plus a local one for each cell, zero-initialised: an untrained network changes nothing.
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class HarmonizerConfig:
-    """Widths at strides 2, 4, 8, 16, 32 and residual blocks of each encoder and decoder scale."""
+    """Widths at strides 4, 8, 16, 32 and residual blocks of each encoder and decoder scale."""
 
-    channels: tuple[int, ...] = (24, 40, 96, 160, 256)
-    encoder_blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
-    decoder_blocks: tuple[int, ...] = (0, 1, 1, 1)
+    channels: tuple[int, ...] = (40, 72, 128, 224)
+    encoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
+    decoder_blocks: tuple[int, ...] = (0, 1, 1)
     code: int = 192  # width of the code that modulates the decoder
     heads: int = 4  # of the attention at the coarsest scale
     size: int = 256  # side of the square the network judges [px]
@@ -30,13 +30,13 @@ class HarmonizerConfig:
 class Harmonization(NamedTuple):
     """What the network says of a batch of composites."""
 
-    change: Tensor  # [B,12,size/2,size/2] what to add to the identity's 3x4 matrix, in sRGB
+    change: Tensor  # [B,12,size/4,size/4] what to add to the identity's 3x4 matrix, in sRGB
     confidence: Tensor  # [B] in [0,1]: how much of that change it dares
     log_error: Tensor  # [B] natural log of the mean squared error that it expects of its result over the foreground
 
     @property
     def matrix(self) -> Tensor:
-        """The affine maps [B,3,4,1,size/2,size/2], shrunk towards identity by the confidence."""
+        """The affine maps [B,3,4,1,size/4,size/4], shrunk towards identity by the confidence."""
         shrunk = self.change * self.confidence[:, None, None, None]
         return shrunk.view(-1, 3, 4, 1, *shrunk.shape[2:]) + torch.eye(3, 4, device=shrunk.device).view(
             1, 3, 4, 1, 1, 1
@@ -50,7 +50,8 @@ class HarmonizerNetwork(nn.Module):
         super().__init__()
         self.config = config or HarmonizerConfig()
         widths, code = self.config.channels, self.config.code
-        self.stem = nn.Conv2d(4 * 4, widths[0], 3, padding=1)
+        first = [Residual(widths[0]) for _ in range(self.config.encoder_blocks[0])]
+        self.stem = nn.Sequential(nn.Conv2d(4 * 16, widths[0], 3, padding=1), *first)
         self.encoder = nn.ModuleList(
             EncoderScale(narrow, wide, blocks)
             for narrow, wide, blocks in zip(widths, widths[1:], self.config.encoder_blocks[1:], strict=False)
@@ -83,7 +84,7 @@ class HarmonizerNetwork(nn.Module):
         mask: Tensor,  # [B,1,S,S] foreground alpha
     ) -> Harmonization:
         """Judge a batch of composites."""
-        x = self.stem(F.pixel_unshuffle(torch.cat([composite - 0.5, mask - 0.5], dim=1), 2))  # [B,16,S/2,S/2]
+        x = self.stem(F.pixel_unshuffle(torch.cat([composite - 0.5, mask - 0.5], dim=1), 4))  # [B,C,S/4,S/4]
         skips = []
         for scale in self.encoder:
             skips.append(x)
@@ -94,7 +95,7 @@ class HarmonizerNetwork(nn.Module):
         code = self.code(torch.cat([statistics(composite, mask), deep], dim=1))
         for scale, skip in zip(self.decoder, reversed(skips), strict=True):
             x = scale(x, skip, code)
-        local = self.local_head(x).float()  # [B,12,S/2,S/2]
+        local = self.local_head(x).float()  # [B,12,S/4,S/4]
         change = local + self.global_head(code).float()[:, :, None, None]
         # Doubt looks at what was found, and must not bend it.
         doubt = self.doubt_head(code.detach()).float()

@@ -13,7 +13,6 @@ Item k depends on (seed, k) alone.
 """
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from torch.utils.data import Dataset
 
 from .. import disturb
 from ..color import luma, masked_mean
+from ..synthesis.pool import Pool
 
 SIZE = 256
 
@@ -40,40 +40,16 @@ class CompositeItem(NamedTuple):
     real: Tensor  # [3,S,S] uint8
 
 
-class Pool:
-    """The items of all finished shards below a folder, read by memory map."""
-
-    def __init__(self, folder: Path) -> None:
-        shards = sorted(path for path in folder.glob("[0-9]*") if (path / "rows.jsonl").is_file())
-        if not shards:
-            raise ValueError(f"{folder} holds no shard of a pool (made by `hpbnet synthesize --pool`)")
-        self.composites = [np.load(path / "composites.npy", mmap_mode="r") for path in shards]
-        self.masks = [np.load(path / "masks.npy", mmap_mode="r") for path in shards]
-        self.reals = [np.load(path / "reals.npy", mmap_mode="r") for path in shards]
-        self.plain = [json.loads(line)["plain"] for path in shards for line in (path / "rows.jsonl").open()]
-        self.starts = np.cumsum([0, *(len(masks) for masks in self.masks)])
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Item `index`: composite [1,3,S,S], mask [1,1,S,S], real [1,3,S,S] in [0,1]."""
-        shard = int(np.searchsorted(self.starts, index, side="right")) - 1
-        row = index - int(self.starts[shard])
-        mask = torch.from_numpy(self.masks[shard][row].copy())[None, None].float() / 255
-        return picture(self.composites[shard][row]), mask, picture(self.reals[shard][row])
-
-
 @dataclass(frozen=True)
 class Chances:
     """How often each thing happens to an item."""
 
     plain: float = 0.3  # an item before a plain backdrop is kept; it teaches little
-    relit: float = 0.55  # the pool's own disturbance
+    relit: float = 0.65  # the pool's own disturbance
     unchanged: float = 0.1
-    graded: float = 0.65  # the truth is graded
+    graded: float = 0.4  # the truth is graded
     exchanged: float = 0.15  # the background is another scene
-    mask: float = 0.6  # the mask is not the one that blended
+    mask: float = 0.5  # the mask is not the one that blended
     jpeg: float = 0.25
 
 
@@ -82,7 +58,7 @@ class Composites(Dataset[CompositeItem]):
 
     def __init__(self, pool: Path, seed: int, scenes: str = "", illuminants: str = "") -> None:
         self.pool, self.seed, self.chances = Pool(pool), seed, Chances()
-        keep = np.array([self.chances.plain if plain else 1.0 for plain in self.pool.plain])
+        keep = np.where(self.pool.plain.numpy(), self.chances.plain, 1.0)
         self.cumulative = np.cumsum(keep / keep.sum())
         self.scenes = list_scenes(Path(scenes)) if scenes else []
         self.illuminants = read_illuminants(illuminants)
@@ -90,13 +66,13 @@ class Composites(Dataset[CompositeItem]):
     def __getitem__(self, index: int) -> CompositeItem:
         """Draw item `index`."""
         rng = np.random.default_rng((self.seed, index))
-        composite, mask, real = crop(self.pool[self._draw(rng)], rng)
+        composite, real, mask = crop(self.pool[self._draw(rng)], rng)
         kind = rng.random()
         foreground = real
         if kind < self.chances.relit:
-            strength = 1.0 if rng.random() < 0.6 else rng.uniform(0.25, 1.0)
+            strength = 1.0 if rng.random() < 0.75 else rng.uniform(0.25, 1.0)
             foreground = composite = torch.lerp(real, composite, strength)
-            if rng.random() < 0.35:
+            if rng.random() < 0.3:
                 foreground = self._disturb(composite, mask, rng, gentle=True)
         elif kind < 1 - self.chances.unchanged:
             foreground = self._disturb(real, mask, rng, gentle=False)
@@ -144,7 +120,7 @@ class Composites(Dataset[CompositeItem]):
         return disturb.adjust_illuminant(image, first[None], second[None])
 
     def _transfer(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
-        _, reference_mask, reference = self.pool[self._draw(rng)]
+        _, reference, reference_mask = self.pool[self._draw(rng)]
         transfer = disturb.transfer_color_reinhard if rng.random() < 0.5 else disturb.transfer_color_covariance
         small = F.avg_pool2d(reference, 2), F.avg_pool2d(reference_mask, 2)
         return torch.lerp(image, transfer(image, mask, *small), weak * rng.uniform(0.5, 1.0))
@@ -176,7 +152,7 @@ class Composites(Dataset[CompositeItem]):
 
     def _grade(self, pair: Tensor, rng: np.random.Generator) -> Tensor:
         """Grade composite and truth alike: weak everyday casts mostly, now and then dusk, a lamp, a dim room."""
-        if rng.random() < 0.35:  # a strong light
+        if rng.random() < 0.3:  # a strong light
             first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
             push = rng.uniform(1.0, 1.8)
             cast = ((second / first) ** push).float()[None].expand(2, 3)
@@ -223,10 +199,10 @@ class HeldOut(Dataset[CompositeItem]):
 
     def __getitem__(self, index: int) -> CompositeItem:
         """Item `index`."""
-        composite, mask, real = self.pool[int(self.indices[index])]
+        composite, real, mask = self.pool[int(self.indices[index])]
         if self.held_out:
             other = (index * 7 + 3) % len(self.indices)
-            _, reference_mask, reference = self.pool[int(self.indices[other])]
+            _, reference, reference_mask = self.pool[int(self.indices[other])]
             moved = disturb.transfer_histogram(real, mask, reference, reference_mask)
             composite = disturb.paste(moved, mask, real)
             mask = disturb.grow_mask((mask > 0.3).float(), 3)
@@ -239,7 +215,7 @@ class HeldOut(Dataset[CompositeItem]):
 
 
 def crop(item: tuple[Tensor, Tensor, Tensor], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut the same random square out of composite, mask and truth, perhaps mirrored, back to full size."""
+    """Cut the same random square out of composite, truth and mask, perhaps mirrored, back to full size."""
     stack = torch.cat(item, dim=1)  # [1,7,S,S]
     if rng.random() < 0.5:
         stack = stack.flip(3)
@@ -247,9 +223,9 @@ def crop(item: tuple[Tensor, Tensor, Tensor], rng: np.random.Generator) -> tuple
         side = int(rng.uniform(0.65, 1.0) * SIZE)
         top, left = (int(rng.integers(0, SIZE - side + 1)) for _ in range(2))
         cut = stack[:, :, top : top + side, left : left + side]
-        if cut[:, 3].mean() < 0.85:  # without a background there is nothing to fit to
+        if cut[:, 6].mean() < 0.85:  # without a background there is nothing to fit to
             stack = F.interpolate(cut, (SIZE, SIZE), mode="bilinear", align_corners=False)
-    return stack[:, :3], stack[:, 3:4], stack[:, 4:]
+    return stack[:, :3], stack[:, 3:6], stack[:, 6:]
 
 
 def spoil_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:

@@ -25,7 +25,7 @@ class HarmonizerTraining(TrainConfig):
     validation: str = ""  # a pool of validation portraits
     scenes: str = ""  # folder of pictures without people, with index.csv; no exchanged backgrounds without it
     illuminants: str = ""  # [N,3] measured illuminant chromaticities (.npy); black bodies without it
-    channels: tuple[int, ...] = (24, 40, 96, 160, 256)
+    channels: tuple[int, ...] = (40, 72, 128, 224)
     start: str = ""  # checkpoint whose weights the run begins with
     squared: float = 5.0  # weight of the squared error beside the absolute one
     chroma: float = 0.5  # weight of the absolute error of chroma

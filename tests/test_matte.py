@@ -1,0 +1,99 @@
+"""Matting at full size: refinement, edge colours, errors."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hpbnet.matte import check_coverage, estimate_alpha, estimate_foreground, matte, refine_alpha, shrink
+
+
+class Disc(nn.Module):
+    """A stand-in for the network: white things are people."""
+
+    config = SimpleNamespace(size=64)
+    stride = 32
+
+    def forward(self, portrait: Tensor) -> Tensor:
+        return (portrait.mean(dim=1, keepdim=True) - 0.5) * 40
+
+
+def disc(size: int, softness: float = 2.0) -> Tensor:
+    """A soft disc [1,1,S,S] over the middle."""
+    y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+    radius = ((y - size / 2) ** 2 + (x - size / 2) ** 2).sqrt()
+    return ((size / 3 - radius) / softness + 0.5).clamp(0, 1)[None, None]
+
+
+def test_shrink_keeps_the_aspect_in_multiples() -> None:
+    assert shrink(torch.rand(1, 3, 533, 400), 320, 32).shape == (1, 3, 320, 256)
+    assert shrink(torch.rand(1, 3, 9, 4000), 320, 32).shape == (1, 3, 32, 320)
+
+
+def test_alpha_comes_at_the_size_of_the_portrait() -> None:
+    portrait = disc(300).expand(1, 3, 300, 300).contiguous()
+    alpha = estimate_alpha(Disc(), portrait)
+    assert alpha.shape == (1, 1, 300, 300)
+    assert (alpha - disc(300)).abs().mean() < 0.01
+
+
+def test_refinement_follows_the_edges_of_the_portrait() -> None:
+    truth = disc(512)
+    portrait = truth * torch.tensor([0.8, 0.3, 0.2]).view(1, 3, 1, 1) + (1 - truth) * 0.1
+    small = torch.nn.functional.interpolate(portrait, (128, 128), mode="area")
+    coarse = torch.nn.functional.interpolate(truth, (128, 128), mode="area")
+    refined = refine_alpha(coarse, small, portrait)
+    plain = torch.nn.functional.interpolate(coarse, (512, 512), mode="bilinear")
+    assert (refined - truth).abs().mean() < 0.5 * (plain - truth).abs().mean()
+
+
+def test_opaque_pixels_keep_their_colours_to_the_bit() -> None:
+    portrait, alpha = torch.rand(1, 3, 96, 96), disc(96)
+    foreground = estimate_foreground(portrait, alpha)
+    opaque = (alpha == 1).expand_as(portrait)
+    assert torch.equal(foreground[opaque], portrait[opaque])
+
+
+def test_the_old_background_does_not_shine_through_soft_edges() -> None:
+    alpha = disc(128, softness=14)
+    own, old = torch.tensor([0.7, 0.3, 0.2]).view(1, 3, 1, 1), torch.tensor([0.1, 0.9, 0.2]).view(1, 3, 1, 1)
+    portrait = alpha * own + (1 - alpha) * old
+    band = ((alpha > 0.05) & (alpha < 0.95)).expand_as(portrait)
+    error = (estimate_foreground(portrait, alpha) - own).abs()[band].mean()
+    before = (portrait - own).abs()[band].mean()
+    assert error < 0.1 * before
+
+
+def test_edge_colours_are_as_good_as_multilevel_estimation() -> None:
+    pymatting = pytest.importorskip("pymatting")
+    generator = np.random.default_rng(0)
+    alpha = disc(160, softness=20)
+    stripes = torch.from_numpy(generator.random((1, 3, 20, 20), np.float32))
+    own = torch.nn.functional.interpolate(stripes, (160, 160), mode="bilinear")
+    old = torch.nn.functional.interpolate(stripes.flip(1, 2), (160, 160), mode="bilinear")
+    portrait = alpha * own + (1 - alpha) * old
+    band = ((alpha > 0.05) & (alpha < 0.95)).expand_as(portrait)
+    theirs = pymatting.estimate_foreground_ml(
+        portrait[0].permute(1, 2, 0).double().numpy(), alpha[0, 0].double().numpy()
+    )
+    theirs_error = (torch.from_numpy(theirs).permute(2, 0, 1)[None] - own).abs()[band].mean()
+    ours_error = (estimate_foreground(portrait, alpha) - own).abs()[band].mean()
+    assert ours_error < 1.25 * theirs_error
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.0, "no person"), (1.0, "no background")])
+def test_an_empty_or_full_matte_names_the_mask_option(value: float, words: str) -> None:
+    with pytest.raises(ValueError, match=rf"{words}.*--mask"):
+        check_coverage(torch.full((1, 1, 8, 8), value))
+
+
+def test_matte_raises_where_there_is_nobody() -> None:
+    with pytest.raises(ValueError, match="no person"):
+        matte(Disc(), torch.zeros(1, 3, 64, 64))
+
+
+def test_the_same_portrait_gives_the_same_bits() -> None:
+    portrait = torch.rand(1, 3, 100, 80).round(decimals=3)
+    assert torch.equal(estimate_alpha(Disc(), portrait), estimate_alpha(Disc(), portrait))

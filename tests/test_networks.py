@@ -1,0 +1,61 @@
+"""The house's own networks: shapes, neutral starts, independence of the batch."""
+
+import torch
+
+from hpbnet.networks.harmonizer import HarmonizerConfig, HarmonizerNetwork, moments, statistics
+from hpbnet.networks.matting import NO_PREVIOUS, MattingConfig, MattingNetwork
+
+TINY = HarmonizerConfig(channels=(8, 8, 8, 8), code=8, size=64)
+
+
+def pair(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(batch, 3, 64, 64, generator=generator), torch.rand(batch, 1, 64, 64, generator=generator)
+
+
+def test_matting_gives_logits_at_the_input_size() -> None:
+    network = MattingNetwork(MattingConfig(channels=(4, 4, 4, 4, 4)))
+    assert network(torch.rand(2, 3, 64, 96)).shape == (2, 1, 64, 96)
+
+
+def test_matting_without_a_previous_matte_is_matting_told_there_is_none() -> None:
+    network = MattingNetwork(MattingConfig(channels=(4, 4, 4, 4, 4))).eval()
+    portrait = torch.rand(1, 3, 64, 64)
+    assert torch.equal(network(portrait), network(portrait, torch.full((1, 1, 64, 64), NO_PREVIOUS)))
+
+
+def test_an_untrained_harmonizer_changes_nothing() -> None:
+    said = HarmonizerNetwork(TINY)(*pair(2))
+    assert said.matrix.shape == (2, 3, 4, 1, 16, 16)
+    assert torch.equal(said.matrix, torch.eye(3, 4).view(1, 3, 4, 1, 1, 1).expand_as(said.matrix))
+    assert said.confidence.shape == said.log_error.shape == (2,)
+
+
+def test_confidence_shrinks_the_matrix_towards_identity() -> None:
+    said = HarmonizerNetwork(TINY)(*pair(1))
+    bold = said._replace(change=torch.ones(1, 12, 2, 2), confidence=torch.tensor([0.25]))
+    assert torch.allclose(bold.matrix[0, :, :, 0, 0, 0], torch.eye(3, 4) + 0.25)
+
+
+def test_a_batch_of_two_says_what_two_singles_say() -> None:
+    network = HarmonizerNetwork(TINY).eval()
+    torch.nn.init.normal_(network.local_head.weight, std=0.1)
+    composite, mask = pair(2)
+    together = network(composite, mask).matrix
+    for index in range(2):
+        alone = network(composite[index : index + 1], mask[index : index + 1]).matrix
+        assert (together[index] - alone[0]).abs().max() < 1e-4
+
+
+def test_moments_ignore_what_the_mask_leaves_out() -> None:
+    image = torch.cat([torch.full((1, 1, 4, 2), 0.25), torch.full((1, 1, 4, 2), 9.0)], dim=3)
+    weight = torch.cat([torch.ones(1, 1, 4, 2), torch.zeros(1, 1, 4, 2)], dim=3)
+    mean, deviation = moments(image, weight)
+    assert mean.item() == 0.25
+    assert deviation.item() < 2e-3
+
+
+def test_statistics_are_finite_without_foreground_or_background() -> None:
+    composite, _ = pair(1)
+    for value in (0.0, 1.0):
+        assert statistics(composite, torch.full((1, 1, 64, 64), value)).isfinite().all()

@@ -1,0 +1,182 @@
+"""Training: the config, the run directory, exact resume."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hpbnet import load_network
+from hpbnet.training.composites import CompositeItem, Composites
+from hpbnet.training.config import TrainConfig, read_config
+from hpbnet.training.harmonizer import HarmonizerTraining, apply_change, harmonizer_loss, train_harmonizer
+from hpbnet.training.matting import MattingTraining, matting_loss, train_matting
+from hpbnet.training.run import Run, learning_rate
+
+QUICK = {
+    "steps": 4,
+    "batch_size": 2,
+    "workers": 0,
+    "threads": 1,
+    "checkpoint_every": 2,
+    "validate_every": 4,
+    "log_every": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four synthetic portraits (bright discs) with mattes, two scenes, and their indices."""
+    folder = tmp_path_factory.mktemp("portraits")
+    rng = np.random.default_rng(0)
+    header = "name,source,split,width,height,face_x,face_y,face_w,face_h,background_std,iou,coverage"
+    rows = [header]
+    for kind in ("images", "alpha", "scenes"):
+        (folder / kind).mkdir()
+    for index in range(4):
+        alpha = cv2.GaussianBlur(cv2.circle(np.zeros((200, 200), np.uint8), (100, 110), 60, 255, -1), (0, 0), 1.5)
+        scene = cv2.resize(rng.integers(0, 255, (5, 5, 3), np.uint8), (200, 200))
+        photo = np.where(alpha[:, :, None] > 127, np.uint8(180 + 10 * index), scene)
+        cv2.imwrite(str(folder / "images" / f"p{index}.webp"), photo)
+        cv2.imwrite(str(folder / "alpha" / f"p{index}.webp"), alpha)
+        cv2.imwrite(str(folder / "scenes" / f"s{index}.webp"), scene)
+        rows.append(f"p{index},synthetic,{'val' if index == 3 else 'train'},200,200,70,70,60,60,40,,0.3")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+    scenes = [f"s{index}.webp,train,0.4,0.0,0.0" for index in range(2)]
+    (folder / "scenes" / "index.csv").write_text(
+        "\n".join(["file,split,mean_luma,log2_rg_linear,log2_bg_linear", *scenes])
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool of one shard with four random items."""
+    folder = tmp_path_factory.mktemp("pool")
+    shard = folder / "000"
+    shard.mkdir()
+    rng = np.random.default_rng(1)
+    reals = np.stack([cv2.resize(rng.integers(0, 255, (6, 6, 3), np.uint8), (256, 256)) for _ in range(4)])
+    masks = np.zeros((4, 256, 256), np.uint8)
+    masks[:, 64:, 64:192] = 255
+    np.save(shard / "reals.npy", reals)
+    np.save(shard / "masks.npy", masks)
+    np.save(shard / "composites.npy", np.where(masks[..., None] > 0, reals // 2, reals))
+    (shard / "rows.jsonl").write_text('{"plain": false}\n' * 4)
+    return folder
+
+
+def matting_config(portraits: Path, **changes: object) -> MattingTraining:
+    sizes = {"size": 64, "channels": (4, 4, 4, 4, 4), "blocks": (0, 0, 0, 0, 0)}
+    places = {"data": str(portraits), "scenes": str(portraits / "scenes")}
+    return MattingTraining(**(QUICK | sizes | places | changes))  # type: ignore[arg-type]
+
+
+def harmonizer_config(pool: Path, **changes: object) -> HarmonizerTraining:
+    places = {"data": str(pool), "validation": str(pool), "channels": (8, 8, 8, 8)}
+    return HarmonizerTraining(**(QUICK | places | changes))  # type: ignore[arg-type]
+
+
+def test_config_reads_file_then_overrides(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"steps": 7, "batch_size": 3}')
+    config = read_config(MattingTraining, tmp_path / "c.json", {"steps": "9", "scenes": "12", "learning_rate": "1"})
+    assert (config.steps, config.batch_size, config.scenes, config.learning_rate) == (9, 3, "12", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"), [({"stops": "1"}, "no field stops; it has .*steps"), ({"steps": "many"}, "steps='many'")]
+)
+def test_config_names_what_is_wrong(overrides: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_config(TrainConfig, None, overrides)
+
+
+def test_learning_rate_warms_up_and_ends_at_zero() -> None:
+    config = TrainConfig(steps=100, warmup=10, learning_rate=1.0)
+    assert learning_rate(0, config) == 0.1
+    assert learning_rate(10, config) == 1.0
+    assert learning_rate(100, config) == 0.0
+
+
+def test_a_resumed_matting_run_ends_with_the_same_weights(portraits: Path, tmp_path: Path) -> None:
+    whole = train_matting(matting_config(portraits), tmp_path / "whole")
+    with pytest.raises(FloatingPointError):  # stops in the middle, past the checkpoint of step 2
+        stop_at_step(3, lambda: train_matting(matting_config(portraits), tmp_path / "cut"))
+    resumed = train_matting(matting_config(portraits), tmp_path / "cut")
+    assert_same_weights(whole, resumed)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 4]  # no step logged twice; the last is the validation's line
+
+
+def test_a_resumed_harmonizer_run_ends_with_the_same_weights(pool: Path, tmp_path: Path) -> None:
+    whole = train_harmonizer(harmonizer_config(pool), tmp_path / "whole")
+    with pytest.raises(FloatingPointError):
+        stop_at_step(3, lambda: train_harmonizer(harmonizer_config(pool), tmp_path / "cut"))
+    assert_same_weights(whole, train_harmonizer(harmonizer_config(pool), tmp_path / "cut"))
+
+
+def stop_at_step(step: int, train: object) -> None:
+    """Run a training whose losses stop being finite at a step."""
+    log = Run.log
+
+    def failing(self: Run, at: int, values: dict[str, float]) -> None:
+        log(self, at, {"total": float("nan")} if at == step else values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "log", failing)
+        train()  # type: ignore[operator]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = load_network(one).state_dict(), load_network(other).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_folder_of_another_config_is_refused(portraits: Path, tmp_path: Path) -> None:
+    train_matting(matting_config(portraits, steps=2), tmp_path / "run")
+    with pytest.raises(ValueError, match="another learning_rate"):
+        train_matting(matting_config(portraits, learning_rate=0.5), tmp_path / "run")
+
+
+def test_training_items_depend_on_seed_and_index_alone(pool: Path, portraits: Path) -> None:
+    first = Composites(pool, 3, str(portraits / "scenes"))
+    for index in range(24):  # enough to meet every kind of item
+        item, again = first[index], Composites(pool, 3, str(portraits / "scenes"))[index]
+        assert all(torch.equal(a, b) for a, b in zip(item, again, strict=True))
+        assert item.composite.shape == item.real.shape == (3, 256, 256)
+
+
+def test_a_folder_without_shards_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no shards"):
+        Composites(tmp_path, 0)
+
+
+def test_matting_loss_is_least_at_the_truth() -> None:
+    alpha = (torch.rand(1, 1, 32, 32) > 0.5).float()
+    right = matting_loss((alpha - 0.5) * 40, alpha)["total"]
+    assert right < 1e-6
+    assert matting_loss((0.5 - alpha) * 40, alpha)["total"] > right
+
+
+def test_harmonizer_loss_is_zero_but_for_doubt_at_the_truth() -> None:
+    composite, mask = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
+    change = torch.zeros(2, 12, 8, 8)
+    said = harmonizer_loss(change, torch.ones(2), torch.zeros(2), composite, mask, composite, HarmonizerTraining())
+    assert said["l1"] == 0
+    assert said["harm"] == 0
+
+
+def test_apply_change_is_what_the_affine_grid_applies() -> None:
+    from hpbnet import AffineGrid
+
+    change, image = 0.05 * torch.randn(1, 12, 8, 8), 0.3 + 0.4 * torch.rand(1, 3, 32, 32)
+    matrix = change.view(1, 3, 4, 1, 8, 8) + torch.eye(3, 4).view(1, 3, 4, 1, 1, 1)
+    assert (AffineGrid(matrix).apply(image) - (image + apply_change(change, image)).clamp(0, 1)).abs().max() < 1e-5
+
+
+def test_items_are_named_tuples_of_bytes(pool: Path) -> None:
+    item = Composites(pool, 0)[0]
+    assert isinstance(item, CompositeItem)
+    assert all(part.dtype == torch.uint8 for part in item)
