@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "hpbnet"
 
 FLOORS = [
     {"image", "color", "checkpoint", "metrics", "affine_grid", "networks"},
-    {"layers", "options", "models"},
-    {"matte", "harmonize", "color_temperature", "disturb", "relight", "finish", "convert"},
+    {"layers", "options", "models", "color_temperature"},
+    {"matte", "harmonize", "disturb", "relight", "finish", "convert"},
     {"pipeline", "synthesis"},
     {"video", "training", "evaluation"},
     {"web"},

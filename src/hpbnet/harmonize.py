@@ -1,0 +1,200 @@
+"""Harmonizers: what judges colour, `Layers -> AffineGrid`.
+
+Knows two classical transfers and how a network's answer becomes a grid. Knows nothing of how a grid is applied.
+
+The classical transfers are cautious. A person differs from a scene by light, which should be matched, and by content
+(skin, a red dress), which should not. Light tints everything, so a difference in tint is believed only as far as
+weakly coloured pixels show it, on both sides: pixels of a strong own colour are no evidence, and where there are few
+others the change of tint shrinks to nothing. What is believed is transferred in part, and never beyond a limit. The
+parts are those that lose least on portraits whose truth is known (docs/experiments.md, Classical transfers).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .affine_grid import AffineGrid
+from .color import LUMA, lab_to_rgb, masked_covariance, masked_mean, masked_mean_and_deviation, rgb_to_lab
+from .color_temperature import match_color_temperature
+from .layers import Layers
+from .models import embedded, load_network
+from .networks.harmonizer import Harmonization, HarmonizerNetwork
+from .networks.hpbnet import HPBNet
+
+Harmonizer = Callable[[Layers], AffineGrid]
+
+_SIDE = 256  # [px] of the longer side on which colours are judged
+_NEUTRAL = 18.0  # Lab chroma at which a pixel's say in the light's tint has fallen to exp(-1/2)
+_FEW = 0.15  # share of weakly coloured pixels at which a difference in tint is half believed
+_LEAST_AREA = 0.01  # of the picture that foreground and background must each fill
+_PART_OF_LIGHTNESS, _PART_OF_TINT, _PART_OF_SPREAD = 0.25, 0.5, 0.3  # of a difference that are transferred
+_MOST_LIGHTNESS, _MOST_TINT, _MOST_SPREAD = 12.0, 10.0, 1.25  # [Lab L], [Lab chroma], ratio of deviations
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What foreground and background say of their light."""
+
+    neutral_foreground: Tensor  # [B,1,h,w] weight of each pixel's say
+    neutral_background: Tensor  # [B,1,h,w]
+    area: Tensor  # [B,1,1,1] 1 where both are large enough to be judged, else 0
+    tint: Tensor  # [B,1,1,1] in [0,1], how far a difference in tint is believed
+
+
+def reinhard(layers: Layers) -> AffineGrid:
+    """Match means and deviations in Lab [RAGS01], cautiously; fitted by a grid over luma."""
+    small = _small(layers)
+    target = reinhard_target(small)
+    return AffineGrid.fit(small.foreground, target, small.alpha, depth=12, height=1, width=1)
+
+
+def reinhard_target(layers: Layers) -> Tensor:
+    """Transfer Lab means and deviations to the foreground [B,3,H,W], in part and with limits."""
+    foreground, background = rgb_to_lab(layers.foreground), rgb_to_lab(layers.background)
+    evidence = weigh_evidence(layers, foreground, background)
+    mean, deviation = masked_mean_and_deviation(foreground, layers.alpha)
+    goal, spread = masked_mean_and_deviation(background, 1 - layers.alpha)
+    lightness = (_PART_OF_LIGHTNESS * (goal - mean)[:, :1]).clamp(-_MOST_LIGHTNESS, _MOST_LIGHTNESS)
+    tint = masked_mean(background, evidence.neutral_background) - masked_mean(foreground, evidence.neutral_foreground)
+    tint = _limit(_PART_OF_TINT * evidence.tint * tint[:, 1:], _MOST_TINT)
+    ratio = (spread[:, :1] / deviation[:, :1].clamp_min(1.0)).clamp_min(1e-3) ** _PART_OF_SPREAD
+    ratio = torch.where(evidence.area > 0, ratio.clamp(1 / _MOST_SPREAD, _MOST_SPREAD), 1.0)
+    moved = (foreground[:, :1] - mean[:, :1]) * ratio + mean[:, :1] + lightness * evidence.area
+    return lab_to_rgb(torch.cat([moved, foreground[:, 1:] + tint], dim=1)).clamp(0.0, 1.0)
+
+
+def covariance(layers: Layers) -> AffineGrid:
+    """Match means and covariances in RGB by the Monge-Kantorovich map [PK07], cautiously; one exact matrix."""
+    small = _small(layers)
+    evidence = weigh_evidence(small, rgb_to_lab(small.foreground), rgb_to_lab(small.background))
+    mean, own = masked_covariance(small.foreground, small.alpha)  # [B,3], [B,3,3]
+    goal, other = masked_covariance(small.background, 1 - small.alpha)
+    luma = torch.tensor(LUMA).to(mean)
+    lightness = (_PART_OF_LIGHTNESS * (goal - mean) @ luma).clamp(-_MOST_LIGHTNESS / 100, _MOST_LIGHTNESS / 100)
+    tint = masked_mean(small.background, evidence.neutral_background)
+    tint = (tint - masked_mean(small.foreground, evidence.neutral_foreground))[..., 0]  # [B,3,1]
+    tint = _limit(_PART_OF_TINT * evidence.tint[..., 0] * (tint - luma @ tint), _MOST_TINT / 150)[..., 0]
+    area = evidence.area[:, 0, 0]  # [B,1]
+    matrix = monge_kantorovich(own, other, _PART_OF_SPREAD * evidence.tint[:, 0, 0], _MOST_SPREAD)
+    new_mean = mean + (lightness[:, None] + tint) * area
+    offset = new_mean - (matrix @ mean[..., None])[..., 0]
+    return AffineGrid.uniform(torch.cat([matrix, offset[..., None]], dim=-1))
+
+
+def monge_kantorovich(own: Tensor, goal: Tensor, part: Tensor | float = 1.0, most: float = torch.inf) -> Tensor:
+    """Return the symmetric map [B,3,3] that takes one covariance [B,3,3] to another with the least movement [PK07].
+
+    Args:
+        own: covariance before.
+        goal: covariance after.
+        part: how far to go, 0 (identity) to 1, as a power of the map; a number or [B,1].
+        most: limit of the stretch, and of its inverse, along each axis.
+    """
+    noise = 1e-5 * torch.eye(3).to(own)  # of the channels: a flat colour must not be stretched without end
+    root, inverse_root = _roots(own + noise)
+    middle, _ = _roots(root @ (goal + noise) @ root)
+    values, vectors = torch.linalg.eigh(inverse_root @ middle @ inverse_root)
+    values = (values.clamp_min(1e-6) ** part).clamp(1 / most, most)
+    stretched: Tensor = (vectors * values[:, None]) @ vectors.mT
+    return stretched
+
+
+def weigh_evidence(layers: Layers, foreground: Tensor, background: Tensor) -> Evidence:
+    """Weigh how far layers, in Lab as `foreground` and `background` [B,3,H,W], say what light they are in."""
+    scene = 1 - layers.alpha
+    neutral_foreground = layers.alpha * _neutrality(foreground)
+    neutral_background = scene * _neutrality(background)
+    person_area, scene_area = _area(layers.alpha), _area(scene)
+    area = ((person_area >= _LEAST_AREA) & (scene_area >= _LEAST_AREA)).to(foreground)
+    share = torch.minimum(
+        _area(neutral_foreground) / person_area.clamp_min(1e-6), _area(neutral_background) / scene_area.clamp_min(1e-6)
+    )
+    return Evidence(neutral_foreground, neutral_background, area, area * share / (share + _FEW))
+
+
+def identity(layers: Layers) -> AffineGrid:
+    """Change nothing."""
+    return AffineGrid.identity(layers.alpha.shape[0])
+
+
+def learned(network: HarmonizerNetwork) -> Harmonizer:
+    """Make a harmonizer of a network that predicts the grid and has shrunk it where it is unsure."""
+    size = network.config.size
+
+    @torch.no_grad()
+    def harmonize(layers: Layers) -> AffineGrid:
+        small = layers.resize(size, size)
+        answer: Harmonization = network(small.composite(), small.alpha)
+        return AffineGrid(answer.matrix)
+
+    return harmonize
+
+
+def painted(network: HPBNet) -> Harmonizer:
+    """Make a harmonizer of a network that paints: its picture after Eq. (3), lifted to any size by a fitted grid."""
+    size = network.config.resolution
+
+    @torch.no_grad()
+    def harmonize(layers: Layers) -> AffineGrid:
+        small = layers.resize(size, size)
+        composite = small.composite()
+        picture = match_color_temperature(network(composite, small.alpha).image, composite, small.alpha)
+        return AffineGrid.fit(composite, picture.clamp(0.0, 1.0), small.alpha)
+
+    return harmonize
+
+
+HARMONIZERS: dict[str, Harmonizer] = {"none": identity, "reinhard": reinhard, "covariance": covariance}
+WEIGHTS = {"learned": "harmonizer", "hpbnet": "hpbnet"}  # harmonizers by the names of their weights
+
+
+def harmonizer_by_name(name_or_path: str | Path) -> Harmonizer:
+    """Return the harmonizer of a name, or of a checkpoint's path.
+
+    Raises:
+        ValueError: neither a known name nor a file, or the file holds a network of another kind.
+    """
+    name = str(name_or_path)
+    if name in HARMONIZERS:
+        return HARMONIZERS[name]
+    weights = WEIGHTS.get(name, name)
+    if weights not in embedded() and not Path(weights).is_file():
+        known = [*HARMONIZERS, *(label for label, file in WEIGHTS.items() if file in embedded())]
+        raise ValueError(f"unknown harmonizer {name!r}: expected a .safetensors file or one of {', '.join(known)}")
+    network = load_network(weights)
+    if isinstance(network, HarmonizerNetwork):
+        return learned(network)
+    if isinstance(network, HPBNet):
+        return painted(network)
+    raise ValueError(f"{name} holds a {type(network).__name__}, which is no harmonizer")
+
+
+def _small(layers: Layers) -> Layers:
+    scale = min(1.0, _SIDE / max(layers.size))
+    height, width = layers.size
+    return layers.resize(max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def _neutrality(lab: Tensor) -> Tensor:
+    """Say of each pixel how near its colour is to grey -> [B,1,H,W] in (0,1]."""
+    weight: Tensor = torch.exp(-0.5 * lab[:, 1:].square().sum(dim=1, keepdim=True) / _NEUTRAL**2)
+    return weight
+
+
+def _area(weight: Tensor) -> Tensor:
+    return weight.mean(dim=(1, 2, 3), keepdim=True)
+
+
+def _limit(shift: Tensor, most: float) -> Tensor:
+    """Shorten vectors over dimension 1 that are longer than a limit."""
+    return shift * (most / shift.norm(dim=1, keepdim=True).clamp_min(most))
+
+
+def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Square root and inverse square root of symmetric positive matrices [B,3,3]."""
+    values, vectors = torch.linalg.eigh(matrix)
+    roots = values.clamp_min(1e-12).sqrt()
+    return (vectors * roots[:, None]) @ vectors.mT, (vectors / roots[:, None]) @ vectors.mT
