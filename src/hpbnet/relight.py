@@ -5,8 +5,10 @@ falls on a surface, by its normal, as coefficients of the orthonormal real basis
 axes X right, Z up, Y away from the camera, so a frontal light has negative Y.
 
 The built-in relighter needs no weights. Its surface is the matte, inflated (a height whose square solves Poisson's
-equation over the person, so that a limb becomes round), plus relief from luminance: what is darker than its
-surroundings is taken to lie deeper. It knows nothing of faces and casts no shadows.
+equation over the person, so that a limb becomes round), an ellipsoid where the matte's uppermost part suggests a head,
+and a weak relief from luminance: what is darker than its surroundings is taken to lie deeper. The light that the
+portrait has is fitted to its luminance over that surface, and shrunk towards a plain frontal one, since skin, hair and
+cloth differ too. It knows nothing of faces and casts no shadows.
 """
 
 import math
@@ -27,12 +29,16 @@ _BASIS = tuple(math.sqrt(k / math.pi) / 2 for k in (1, 3, 15, 1.25, 3.75))  # 1;
 _GAMMA = 2.2
 _KNEE = 0.8  # brighter values approach white smoothly instead of being clipped
 _SURFACE_SIZE = 64  # [px] longer side of the estimated surface: light is smooth
+_BODY_DEPTH, _HEAD_DEPTH = 0.3, 0.6  # of half a cylinder; of the head's width
+_HEAD_RADII, _HEAD_CENTRE = (0.6, 0.7), 0.62  # in boxes of the head; the ellipsoid goes on behind hair and chin
 _BODY_BLUR = 1.5  # [px] of the surface
-_RELIEF, _RELIEF_BAND = 4.0, (3.0, 12.0)  # height [px] of a factor e in luminance, at these scales [px]
+_RELIEF, _RELIEF_BAND = 2.0, (3.0, 12.0)  # height [px] of a factor e in luminance, at these scales [px]
 _FLAT_BEYOND = 0.35  # share of the surface over which the pull to zero acts
 _SWEEPS = 30
 _LEAST_SHADE = 0.1
-_SOURCE_LIGHT = ((0.0, -0.9, 0.436), 0.5, 0.8)  # what a portrait is taken to be lit by: direction, ambient, intensity
+_PLAIN_LIGHT = ((0.0, -0.9, 0.436), 0.5, 0.8)  # what a portrait is usually lit by: direction, ambient, intensity
+_SOURCE_RIDGE, _SOURCE_TRUST = 0.1, 0.7
+_SOURCE_RANGE = (-2.3, 0.7)  # natural logarithms
 _COSINE_LOBE = (math.pi, 2 * math.pi / 3, math.pi / 4)  # clamped cosine by order [RH01]
 
 
@@ -94,17 +100,15 @@ def dpr_relighter(network: Dpr) -> Relighter:
 
 
 def builtin_relighter(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
-    """Relight by the ratio of two shadings of an estimated surface: under the light, and under a plain frontal one.
+    """Relight by the ratio of two shadings of an estimated surface: under the light, and under the one it has.
 
     Args:
         light: [B,9] or [B,9,3].
     """
     normals = estimate_normals(image, alpha)
     coloured = light if light.dim() == 3 else light[:, :, None]
-    source = sphere_light(*(torch.tensor([value]) for value in _SOURCE_LIGHT))[:, :, None]
-    ratio = (shade(normals, coloured) / shade(normals, source)) ** (1 / _GAMMA)
-    ratio = F.interpolate(ratio, image.shape[2:], mode="bilinear")
-    bright = image * ratio
+    ratio = (shade(normals, coloured) / present_shade(normals, image, alpha)) ** (1 / _GAMMA)
+    bright = image * F.interpolate(ratio, image.shape[2:], mode="bilinear")
     return torch.where(bright > _KNEE, 1 - (1 - _KNEE) * torch.exp((_KNEE - bright) / (1 - _KNEE)), bright)
 
 
@@ -117,20 +121,65 @@ def shade(
     return _LEAST_SHADE * F.softplus(fallen / _LEAST_SHADE)
 
 
+def present_shade(normals: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
+    """Estimate the light that falls on a portrait [B,1,h,w]: its slope by the normals fitted to log luminance.
+
+    Its level is a plain frontal light's: how bright skin and cloth are by themselves is not known.
+    """
+    size = normals.shape[2:]
+    weight = F.interpolate(alpha, size, mode="area").flatten(2) + 1e-6
+    weight = weight / weight.sum(2, keepdim=True)
+    tone = _GAMMA * F.interpolate(luma(image), size, mode="area").clamp_min(0.05).log().flatten(2)
+    centred = normals.flatten(2) - (normals.flatten(2) * weight).sum(2, keepdim=True)
+    spread = (centred * weight) @ centred.transpose(1, 2) + _SOURCE_RIDGE * torch.eye(3)
+    slope = torch.linalg.solve(spread, (centred * weight) @ tone.transpose(1, 2))  # [B,3,1]
+    plain = sphere_light(*(torch.tensor([value]) for value in _PLAIN_LIGHT))[:, :, None]
+    level = (shade(normals, plain).log().flatten(2) * weight).sum(2, keepdim=True)
+    logarithm: Tensor = level + _SOURCE_TRUST * slope.transpose(1, 2) @ centred
+    return logarithm.clamp(*_SOURCE_RANGE).exp().view(-1, 1, *size)
+
+
 def estimate_normals(
     image: Tensor,  # [B,3,H,W] sRGB in [0,1]
     alpha: Tensor,  # [B,1,H,W]
 ) -> Tensor:
-    """Estimate unit normals [B,3,h,w] of the person at a small size: the inflated matte with relief from luminance."""
+    """Estimate unit normals [B,3,h,w] of the person at a small size: body, head, and relief from luminance."""
     height, width = alpha.shape[2:]
     scale = _SURFACE_SIZE / max(height, width)
     size = (max(8, round(height * scale)), max(8, round(width * scale)))
-    body = smooth(inflate(F.interpolate(alpha, size, mode="area")), _BODY_BLUR)
+    small = F.interpolate(alpha, size, mode="area")
+    body = smooth(torch.maximum(_BODY_DEPTH * inflate(small), _HEAD_DEPTH * head_bump(small)), _BODY_BLUR)
     tone = F.interpolate(luma(image), size, mode="area").clamp_min(0.03).log()
     relief = smooth(tone, _RELIEF_BAND[0]) - smooth(tone, _RELIEF_BAND[1])
     down, right = torch.gradient(body + _RELIEF * relief, dim=(2, 3))
     # towards the camera is -Y; rows go down while Z goes up
     return F.normalize(torch.cat([-right, -torch.ones_like(right), down], dim=1))
+
+
+def head_bump(alpha: Tensor) -> Tensor:
+    """Heights [B,1,h,w] of an ellipsoid over each head that a matte [B,1,h,w] suggests."""
+    y, x = torch.meshgrid(torch.arange(alpha.shape[2]) + 0.5, torch.arange(alpha.shape[3]) + 0.5, indexing="ij")
+    bumps = []
+    for matte in alpha:
+        left, top, width, height = head_box(matte[None])
+        across = (x - left - width / 2) / max(1.0, _HEAD_RADII[0] * width)
+        down = (y - top - _HEAD_CENTRE * height) / max(1.0, _HEAD_RADII[1] * height)
+        bumps.append(width * torch.sqrt((1 - across**2 - down**2).clamp_min(0.0)))
+    return torch.stack(bumps)[:, None]
+
+
+def head_box(alpha: Tensor) -> tuple[int, int, int, int]:
+    """Guess where the head is in a matte [1,1,H,W]: its uppermost part, about as high as wide; x, y, width, height."""
+    inside = alpha[0, 0] > 0.5
+    rows = inside.any(1).nonzero()[:, 0]
+    if len(rows) == 0:
+        return 0, 0, 0, 0
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    width = int(inside[top:bottom].sum(1)[: max(1, (bottom - top) // 3)].max())
+    height = min(round(1.2 * width), bottom - top)
+    columns = inside[top : top + max(1, height // 2)].any(0).nonzero()[:, 0]
+    left = max(0, int(columns.float().mean()) - width // 2)
+    return left, top, min(width, inside.shape[1] - left), height
 
 
 def inflate(alpha: Tensor) -> Tensor:

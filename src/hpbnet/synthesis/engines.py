@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import cv2
+import torch
+
 from .job import Job
 
 Result = TypeVar("Result")
@@ -30,7 +33,14 @@ def run(maker: Maker[Result], job: Job, indices: Sequence[int], engine: Engine) 
         yield from _run_on_ray(maker, job, indices, engine.address)
     elif indices:
         with multiprocessing.get_context("spawn").Pool(min(engine.workers, len(indices))) as pool:
-            yield from pool.imap_unordered(partial(maker, job), indices)
+            yield from pool.imap_unordered(partial(_work_alone, maker, job), indices)
+
+
+def _work_alone(maker: Maker[Result], job: Job, index: int) -> Result:
+    """Make one item on one thread of a worker's process: sums depend on how they are split."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    return maker(job, index)
 
 
 def _run_on_ray(maker: Maker[Result], job: Job, indices: Sequence[int], address: str | None) -> Results[Result]:
@@ -46,7 +56,7 @@ def _run_on_ray(maker: Maker[Result], job: Job, indices: Sequence[int], address:
     if started_here:
         ray.init(address=address, log_to_driver=False, logging_level="warning")
     try:
-        task = ray.remote(num_cpus=1, max_retries=-1)(maker)
+        task = ray.remote(num_cpus=1, max_retries=-1)(partial(_work_alone, maker))
         shared = ray.put(job)
         ahead = max(1, int(ray.cluster_resources().get("CPU", 1))) * _WAITING_PER_CORE
         waiting = [task.remote(shared, index) for index in indices[:ahead]]

@@ -11,7 +11,6 @@ from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -81,9 +80,6 @@ def make(job: Job, index: int) -> Made:
     Raises:
         ValueError: none of many photos could be used.
     """
-    # sums depend on how they are split, so every worker has one thread
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     generator, skipped = seeded(job.seed, index), list[str]()
     anyone = (job.portraits[whole(len(job.portraits), generator)] for _ in repeat(None))
     photo = _first_usable(chain([scheduled_portrait(job, index)], anyone), job.size, generator, skipped)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..image import read_mask, read_picture
+from ..relight import head_box
 from .draws import whole
 
 Box = tuple[int, int, int, int]  # x, y, width, height [px]
@@ -127,22 +128,6 @@ def read_square(portrait: Portrait, size: int, generator: torch.Generator) -> tu
     if not _COVERAGE_OF_SQUARE[0] < coverage < _COVERAGE_OF_SQUARE[1]:
         raise ValueError(f"the person covers {coverage:.0%} of a square of it")
     return joined[:, :3], joined[:, 3:], square
-
-
-def head_box(alpha: Tensor) -> Box:
-    """Guess where the head is from a matte [1,1,H,W]: the uppermost part, about as high as it is wide."""
-    inside = alpha[0, 0] > 0.5
-    rows, columns = inside.any(1).nonzero()[:, 0], inside.any(0).nonzero()[:, 0]
-    if len(rows) == 0:
-        return 0, 0, 0, 0
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    widths = inside[top:bottom].sum(1)
-    width = int(widths[: max(1, (bottom - top) // 3)].max())
-    height = min(round(1.2 * width), bottom - top)
-    upper = inside[top : top + max(1, height // 2)].any(0).nonzero()[:, 0]
-    centre = int(upper.float().mean()) if len(upper) else int(columns.float().mean())
-    left = max(0, centre - width // 2)
-    return left, top, min(width, inside.shape[1] - left), height
 
 
 def random_portrait(portraits: tuple[Portrait, ...], other_than: str, generator: torch.Generator) -> Portrait:

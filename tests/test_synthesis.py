@@ -1,0 +1,334 @@
+"""Datasets of disturbed portraits: the same seed makes the same bytes, whatever interrupts or shares the work."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from hpbnet.cli import main
+from hpbnet.relight import builtin_relighter
+from hpbnet.synthesis import shards, write
+from hpbnet.synthesis.draws import seeded
+from hpbnet.synthesis.engines import Engine
+from hpbnet.synthesis.item import Lights, Parameters, Sources, disturb, draw_parameters, make_item
+from hpbnet.synthesis.job import Job, face_in_square, load_relighter, make, read_lights, scheduled_portrait
+from hpbnet.synthesis.pool import Pool, Variation, vary
+from hpbnet.synthesis.portraits import Square, find_portraits, random_square
+from hpbnet.synthesis.recipe import PAPER, RECIPES, WIDE
+from hpbnet.synthesis.write import FOLDERS, Files, contact_sheet, finished, make_files, synthesize
+
+SIZE = 48
+STILL = Variation(
+    crop=0,
+    flip=0,
+    unchanged=0,
+    replaced=0,
+    partial=0,
+    portrait_grade=0,
+    photo_grade=0,
+    mask_hard=0,
+    mask_wrong=0,
+    jpeg=0,
+)
+
+
+def disc(width: int, height: int) -> Tensor:
+    """A soft disc [H,W] low in the middle."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    return ((0.5 - x**2 - (y - 0.3) ** 2) * 6 + 0.5).clamp(0, 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five photos of different sizes with their alphas."""
+    for part in ("photos", "alphas"):
+        (tmp_path / part).mkdir()
+    for number in range(5):
+        width, height = 60 + 4 * number, 72
+        colours = torch.rand(4, 4, 3, generator=seeded("photo", number))
+        pixels = Image.fromarray((colours * 255).byte().numpy()).resize((width, height), Image.Resampling.BICUBIC)
+        pixels.save(tmp_path / "photos" / f"p{number}.png")
+        Image.fromarray((disc(width, height) * 255).byte().numpy()).save(tmp_path / "alphas" / f"p{number}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def job(folder: Path) -> Job:
+    return Job(tuple(find_portraits(folder / "photos", folder / "alphas")), "wide", size=SIZE, seed=3)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work without processes, last item first."""
+
+    def run(
+        maker: Callable[[Job, int], Files], job: Job, indices: Sequence[int], engine: Engine
+    ) -> Generator[Files, None, None]:
+        yield from (maker(job, index) for index in reversed(indices))
+
+    monkeypatch.setattr(write, "run", run)
+    monkeypatch.setattr(shards, "run", run)
+
+
+@pytest.fixture
+def sources(generator: torch.Generator) -> Sources:
+    photo, reference = torch.rand(2, 1, 3, SIZE, SIZE, generator=generator)
+    alpha = disc(SIZE, SIZE)[None, None]
+    return Sources(photo, alpha, reference, alpha)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_where_alpha_is_zero_the_truth_stays_bit_equal(recipe: object, sources: Sources) -> None:
+    assert recipe in RECIPES.values()
+    for seed in range(12):
+        item = make_item(sources, recipe, builtin_relighter, seeded(seed))  # type: ignore[arg-type]
+        outside = (sources.alpha == 0).expand_as(item.real)
+        assert torch.equal(item.composite[outside], item.real[outside])
+        assert 0 <= item.composite.min() <= item.composite.max() <= 1
+
+
+def test_the_paper_draws_gains_a_transfer_and_a_frontal_light() -> None:
+    drawn = [draw_parameters(PAPER, seeded(seed), Lights()) for seed in range(100)]
+    gains = np.array([one.photo_gains for one in drawn])
+    assert 0.75 <= gains.min() < 0.8 < 1.25 < gains.max() <= 1.3
+    assert {one.transfer for one in drawn} == {"reinhard"}
+    assert all(one.light and one.light.direction[1] <= 0 and one.light.colour is None for one in drawn)
+    assert all(
+        one.strength == 1 and not (one.grade or one.capture or one.mask_flaw or one.photo_grade) for one in drawn
+    )
+
+
+def test_the_wide_recipe_draws_what_its_page_says() -> None:
+    drawn = [draw_parameters(WIDE, seeded("wide", seed), Lights()) for seed in range(400)]
+    changed = [one for one in drawn if one.strength > 0]
+    assert 1 - len(changed) / 400 == pytest.approx(0.12, abs=0.07)
+    assert sum(one.photo_grade is not None for one in drawn) / 400 == pytest.approx(0.35, abs=0.07)
+    assert sum(one.mask_flaw is not None for one in drawn) / 400 == pytest.approx(0.3, abs=0.07)
+    transfers = Counter(one.transfer for one in changed)
+    assert transfers["reinhard"] / len(changed) == pytest.approx(0.35, abs=0.07)
+    assert transfers["histogram"] / len(changed) == pytest.approx(0.15, abs=0.06)
+    assert all(one.transfer or one.light or one.grade for one in changed)
+
+
+def test_an_item_that_needs_no_change_is_the_truth(sources: Sources) -> None:
+    item = disturb(sources, Parameters((1.0, 1.1, 0.9), (1.0, 1.0, 1.0), strength=0.0), builtin_relighter)
+    assert torch.equal(item.composite, item.real)
+    assert not torch.equal(item.real, sources.photo)
+
+
+def test_given_lights_and_illuminants_are_used(tmp_path: Path) -> None:
+    np.save(tmp_path / "illuminants.npy", np.array([[0.2, 0.4, 0.4], [0.4, 0.4, 0.2], [0.3, 0.4, 0.3]]))
+    np.savez(tmp_path / "lights.npz", sh=np.eye(9)[:2])
+    lights = read_lights(tmp_path / "illuminants.npy", tmp_path / "lights.npz")
+    drawn = [draw_parameters(WIDE, seeded(seed), lights) for seed in range(200)]
+    given = {one.light.coefficients for one in drawn if one.light and one.light.colour is None}
+    assert given == {tuple(np.eye(9)[0]), tuple(np.eye(9)[1])}
+    tints = {one.light.colour[1] for one in drawn if one.light and one.light.colour}
+    assert tints == {1.0}
+
+
+def test_an_item_depends_on_its_seed_and_number_alone(job: Job) -> None:
+    first, again, other = make(job, 4), make(job, 4), make(replace(job, seed=4), 4)
+    assert first.row == again.row
+    assert np.array_equal(first.composite, again.composite)
+    assert first.row != other.row
+
+
+def test_every_portrait_has_its_turn_in_every_round(job: Job) -> None:
+    rounds = [[scheduled_portrait(job, 5 * number + place).name for place in range(5)] for number in range(3)]
+    assert all(sorted(names) == ["p0", "p1", "p2", "p3", "p4"] for names in rounds)
+    assert rounds[0] != rounds[1] or rounds[1] != rounds[2]
+
+
+def test_a_square_holds_the_whole_face() -> None:
+    for seed in range(200):
+        square = random_square((400, 500), (120, 60, 150, 190), seeded(seed))
+        assert square.x <= 120
+        assert square.x + square.side >= 270
+        assert square.y <= 60
+        assert square.y + square.side >= 250
+        assert min(square.x, square.y) >= 0
+        assert square.x + square.side <= 400
+        assert square.y + square.side <= 500
+
+
+def test_a_face_is_told_in_the_items_own_pixels() -> None:
+    assert face_in_square((120, 60, 150, 200), Square(20, 10, 200), 100) == [50.0, 25.0, 75.0, 100.0]
+    assert face_in_square(None, Square(0, 0, 10), 100) is None
+
+
+@pytest.mark.usefixtures("in_process")
+def test_an_interrupted_set_is_finished_to_the_same_bytes(job: Job, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert len(list(synthesize(job, whole, 6, Engine()))) == 6
+    stream = synthesize(job, broken, 6, Engine())
+    for _ in range(3):
+        next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    with (broken / "manifest.jsonl").open("a") as manifest:
+        manifest.write('{"name": "00')  # torn
+    sorted(broken.glob("masks/*"))[0].unlink()
+    assert len(list(synthesize(job, broken, 6, Engine()))) == 4
+    assert contents(whole) == contents(broken)
+    assert list(synthesize(job, broken, 6, Engine())) == []
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_layout_is_the_fields_and_lossless(job: Job, tmp_path: Path) -> None:
+    list(synthesize(job, tmp_path / "set", 3, Engine()))
+    names = [f"{index:06d}.png" for index in range(3)]
+    for part in FOLDERS:
+        assert sorted(path.name for path in (tmp_path / "set" / part).iterdir()) == names
+    row = json.loads((tmp_path / "set" / "manifest.jsonl").read_text().splitlines()[1])
+    assert row["name"] == "000001"
+    assert row["portrait"] in {"p0", "p1", "p2", "p3", "p4"}
+    assert row["parameters"]["photo_gains"]
+    made = make(job, 1)
+    with Image.open(tmp_path / "set" / "real_images" / names[1]) as written:
+        assert np.array_equal(np.asarray(written), made.real)
+    assert contact_sheet(tmp_path / "set").is_file()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_another_jobs_folder_is_refused_with_the_difference(job: Job, tmp_path: Path) -> None:
+    list(synthesize(job, tmp_path / "set", 1, Engine()))
+    with pytest.raises(ValueError, match=r"seed 3 -> 9.*another folder"):
+        list(synthesize(replace(job, seed=9), tmp_path / "set", 1, Engine()))
+
+
+def test_a_bad_photo_is_skipped_and_named(job: Job, folder: Path) -> None:
+    (folder / "photos" / "p1.png").write_bytes(b"no picture")
+    Image.new("L", (60, 72)).save(folder / "alphas" / "p3.png")
+    made = [make_files(job, index) for index in range(5)]
+    reasons = " ".join(reason for files in made for reason in files.skipped)
+    assert "p1: " in reasons
+    assert "p3: the person covers 0%" in reasons
+    assert all(json.loads(files.row)["portrait"] not in {"p1", "p3"} for files in made)
+
+
+def test_when_no_photo_can_be_used_the_last_reason_is_told(job: Job, folder: Path) -> None:
+    for path in (folder / "photos").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"none of 20 photos can be used; the last: p\d"):
+        make(job, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": "bread"}, "no recipe 'bread'; there are: paper, wide"),
+        ({"size": 100}, "size 100 is no multiple of 16"),
+        ({"portraits": ()}, "0 portraits are too few"),
+    ],
+)
+def test_a_job_that_cannot_be_done_is_refused(job: Job, change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(job, **change)
+
+
+def test_an_unknown_relighter_is_refused() -> None:
+    with pytest.raises(ValueError, match="no relighter 'sun'; there are: builtin, dpr:PATH"):
+        load_relighter("sun")
+
+
+def test_photos_without_alphas_and_listed_names_without_photos_are_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="1 listed names have no photo"):
+        find_portraits(folder / "photos", folder / "alphas", {"p0", "p9"})
+    (folder / "alphas" / "p2.png").unlink()
+    with pytest.raises(ValueError, match=r"1 photos have no alpha .*p2"):
+        find_portraits(folder / "photos", folder / "alphas")
+    (folder / "photos" / "p0.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="p0 twice"):
+        find_portraits(folder / "photos", folder / "alphas")
+
+
+@pytest.fixture
+def pool(job: Job, tmp_path: Path, in_process: None) -> Pool:
+    list(shards.write_pool(replace(job, recipe="paper"), tmp_path / "pool", 5, Engine(), shard_size=3))
+    return Pool(tmp_path / "pool")
+
+
+def test_a_pool_holds_what_was_made_in_order(pool: Pool, job: Job) -> None:
+    assert len(pool) == 5
+    made = make(replace(job, recipe="paper"), 4)
+    composite, real, mask = pool[4]
+    assert torch.equal((composite[0] * 255).round().byte(), torch.from_numpy(made.composite).permute(2, 0, 1))
+    assert torch.equal((mask[0, 0] * 255).round().byte(), torch.from_numpy(made.mask))
+    assert real.shape == (1, 3, SIZE, SIZE)
+    with pytest.raises(IndexError):
+        pool[5]
+
+
+def test_a_folder_without_shards_is_no_pool(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no shards"):
+        Pool(tmp_path)
+
+
+def test_without_variation_an_item_stays_as_it_was(pool: Pool, generator: torch.Generator) -> None:
+    composite, real, mask = vary(*pool[0], generator, STILL)
+    assert torch.equal(real, pool[0][1])
+    assert torch.equal(mask, pool[0][2])
+    assert (composite - pool[0][0]).abs()[(mask > 0.1).expand_as(real)].max() < 0.02
+
+
+def test_varied_items_differ_from_their_truth_only_under_the_mask(pool: Pool) -> None:
+    chances = Variation(mask_wrong=0, jpeg=0)
+    for seed in range(25):
+        composite, real, mask = vary(*pool[seed % 5], seeded(seed), chances)
+        outside = (mask == 0).expand_as(real)
+        assert torch.equal(composite[outside], real[outside])
+        assert composite.isfinite().all()
+
+
+def test_the_same_generator_draws_the_same_batch(pool: Pool) -> None:
+    first, second = (pool.draw(4, seeded("draw")) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    assert first[0].shape == (4, 3, SIZE, SIZE)
+
+
+def test_the_command_writes_with_two_workers_what_one_process_makes(
+    job: Job, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--alphas", str(folder / "alphas"), "--size", str(SIZE), "--count", "4", "--recipe", "wide"]
+    out = ["--out", str(folder / "set"), "--workers", "2", "--seed", "3"]
+    assert main(["synthesize", str(folder / "photos"), *arguments, *out]) == 0
+    assert "4 items of 5 portraits, 0 photos skipped" in capsys.readouterr().out
+    for index in range(4):
+        files = make_files(job, index)
+        for part, data in zip(FOLDERS, files.pictures, strict=True):
+            assert (folder / "set" / part / f"{index:06d}.png").read_bytes() == data
+        assert finished(folder / "set")[f"{index:06d}"] == files.row
+
+
+def test_the_command_tells_a_users_mistake_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["synthesize", str(folder / "nowhere"), "--alphas", str(folder), "--out", str(folder / "o")]) == 2
+    assert capsys.readouterr().err.strip() == f"hpbnet: there is no folder {folder / 'nowhere'}"
+
+
+def test_a_ray_cluster_that_loses_a_node_loses_no_item(job: Job, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="the extra [distributed] is not installed")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    second = cluster.add_node(num_cpus=1)
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        for number, _ in enumerate(synthesize(job, tmp_path / "set", 12, Engine(ray=True))):
+            if number == 3:
+                cluster.remove_node(second, allow_graceful=False)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert sorted(finished(tmp_path / "set")) == [f"{index:06d}" for index in range(12)]
+    assert make_files(job, 11).pictures[0] == (tmp_path / "set" / "composite_images" / "000011.png").read_bytes()
