@@ -81,7 +81,7 @@ def test_training_writes_a_run_that_loads_as_a_network(tiny: HPBNetTraining, tmp
     losses = [line for line in lines if "total" in line]
     assert [line["step"] for line in losses] == [1, 2, 3, 4, 5]
     assert {"unet_l1", "generator_l1", "adversarial", "critic"} <= losses[0].keys()
-    assert {"painted_ratio", "painted_gain", "pasted_ratio", "pasted_gain"} <= lines[-1].keys()
+    assert {"painted_ratio", "painted_gain", "pasted_ratio", "lifted_ratio", "lifted_gain"} <= lines[-1].keys()
     assert (tmp_path / "run" / "samples" / "0000005.png").is_file()
     assert read_checkpoint(weights).provenance["steps"] == 5
 

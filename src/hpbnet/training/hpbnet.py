@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..affine_grid import AffineGrid
 from ..checkpoint import Checkpoint, Plain, read_checkpoint
+from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
 from ..image import write_picture
 from ..metrics import mse, psnr
@@ -264,30 +266,31 @@ def load_features(source: str, device: torch.device) -> Features:
 def validate(
     ema: Ema, sizes: HPBNetConfig, config: HPBNetTraining, device: torch.device, sample: Path
 ) -> Mapping[str, float]:
-    """Measure the averaged weights on validation items, and show some: composite, U-Net, output, truth.
+    """Measure the averaged weights on validation items, and show some: composite, U-Net, painted, lifted, truth.
 
-    `painted` is the network's whole picture, `pasted` its foreground over the composite's background.
+    `painted` is the network's whole picture, `pasted` its foreground after Eq. (3) over the composite's background, and
+    `lifted` the composite's own foreground recoloured by the grid fitted to that, as the harmonizer does.
     """
     probe = HPBNet(sizes).to(device).eval()
     probe.load_state_dict(ema.shadow)
     pool = Pool(config.validation)
     rows: list[Tensor] = []
     shown: list[Tensor] = []
-    count = min(config.validation_items, len(pool))
-    for index in torch.linspace(0, len(pool) - 1, count).long().tolist():
+    for index in torch.linspace(0, len(pool) - 1, min(config.validation_items, len(pool))).long().tolist():
         composite, real, mask = (x.to(device) for x in resized(pool[index], config.resolution))
-        painted = probe(composite, mask)
-        image = painted.image.clamp(0, 1)
-        pasted = paste(image, mask, composite)
-        rows.append(torch.stack([measure(x, real) for measure in (mse, psnr) for x in (composite, image, pasted)]))
+        answer = probe(composite, mask)
+        painted = answer.image.clamp(0, 1)
+        corrected = match_color_temperature(painted, composite, mask).clamp(0, 1)
+        pasted = paste(corrected, mask, composite)
+        lifted = paste(AffineGrid.fit(composite, corrected, mask).apply(composite), mask, composite)
+        results = (composite, painted, pasted, lifted)
+        rows.append(torch.stack([torch.stack([mse(x, real), psnr(x, real)]) for x in results])[:, :, 0])  # [4,2]
         if len(shown) < 5 * SHEET:
-            shown += [composite, painted.estimates[-1].clamp(0, 1), image, pasted, real]
+            shown += [composite, answer.estimates[-1].clamp(0, 1), painted, lifted, real]
     sample.parent.mkdir(exist_ok=True)
     write_picture(sample, sheet(shown, columns=5).cpu())
-    errors = torch.stack(rows).squeeze(-1).mean(dim=0).tolist()
-    return {
-        "painted_ratio": errors[1] / errors[0],
-        "painted_gain": errors[4] - errors[3],
-        "pasted_ratio": errors[2] / errors[0],
-        "pasted_gain": errors[5] - errors[3],
-    }
+    before, *after = torch.stack(rows).mean(dim=0).tolist()
+    values: dict[str, float] = {}
+    for name, (error, decibels) in zip(("painted", "pasted", "lifted"), after, strict=True):
+        values |= {f"{name}_ratio": error / before[0], f"{name}_gain": decibels - before[1]}
+    return values
