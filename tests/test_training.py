@@ -75,7 +75,7 @@ def matting_config(portraits: Path, **changes: object) -> MattingTraining:
 
 
 def harmonizer_config(pool: Path, **changes: object) -> HarmonizerTraining:
-    places = {"data": str(pool), "validation": str(pool), "channels": (8, 8, 8, 8)}
+    places = {"data": str(pool), "validation": str(pool), "channels": (8, 8, 8, 8), "size": 64}
     return HarmonizerTraining(**(QUICK | places | changes))  # type: ignore[arg-type]
 
 
@@ -141,16 +141,16 @@ def test_a_run_folder_of_another_config_is_refused(portraits: Path, tmp_path: Pa
 
 
 def test_training_items_depend_on_seed_and_index_alone(pool: Path, portraits: Path) -> None:
-    first = Composites(pool, 3, str(portraits / "scenes"))
+    first = Composites(pool, 64, 3, str(portraits / "scenes"))
     for index in range(24):  # enough to meet every kind of item
-        item, again = first[index], Composites(pool, 3, str(portraits / "scenes"))[index]
+        item, again = first[index], Composites(pool, 64, 3, str(portraits / "scenes"))[index]
         assert all(torch.equal(a, b) for a, b in zip(item, again, strict=True))
-        assert item.composite.shape == item.real.shape == (3, 256, 256)
+        assert item.composite.shape == item.real.shape == (3, 64, 64)
 
 
 def test_a_folder_without_shards_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no shards"):
-        Composites(tmp_path, 0)
+        Composites(tmp_path, 64, 0)
 
 
 def test_matting_loss_is_least_at_the_truth() -> None:
@@ -177,6 +177,6 @@ def test_apply_change_is_what_the_affine_grid_applies() -> None:
 
 
 def test_items_are_named_tuples_of_bytes(pool: Path) -> None:
-    item = Composites(pool, 0)[0]
+    item = Composites(pool, 64, 0)[0]
     assert isinstance(item, CompositeItem)
     assert all(part.dtype == torch.uint8 for part in item)

@@ -1,4 +1,4 @@
-"""The harmonizer: a flattened composite and its mask at 256x256 -> a map of affine colour changes.
+"""The harmonizer: a flattened composite and its mask at 128x128 -> a map of affine colour changes.
 
 A U-Net on a quarter-resolution grid (light and colour vary slowly). What the foreground should become is judged against the background, so masked means
 and deviations of both (of the picture and of the deepest features) modulate every decoder scale, and self-attention at
@@ -19,12 +19,12 @@ from torch import Tensor, nn
 class HarmonizerConfig:
     """Widths at strides 4, 8, 16, 32 and residual blocks of each encoder and decoder scale."""
 
-    channels: tuple[int, ...] = (40, 72, 128, 224)
+    channels: tuple[int, ...] = (48, 88, 144, 224)
     encoder_blocks: tuple[int, ...] = (1, 2, 2, 2)
-    decoder_blocks: tuple[int, ...] = (0, 1, 1)
+    decoder_blocks: tuple[int, ...] = (1, 1, 1)
     code: int = 192  # width of the code that modulates the decoder
     heads: int = 4  # of the attention at the coarsest scale
-    size: int = 256  # side of the square the network judges [px]
+    size: int = 128  # side of the square the network judges [px]
 
 
 class Harmonization(NamedTuple):

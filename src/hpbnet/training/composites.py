@@ -29,8 +29,6 @@ from .. import disturb
 from ..color import luma, masked_mean
 from ..synthesis.pool import Pool
 
-SIZE = 256
-
 
 class CompositeItem(NamedTuple):
     """What the network sees, and the truth."""
@@ -56,8 +54,8 @@ class Chances:
 class Composites(Dataset[CompositeItem]):
     """Endless training items; index = running number of the item."""
 
-    def __init__(self, pool: Path, seed: int, scenes: str = "", illuminants: str = "") -> None:
-        self.pool, self.seed, self.chances = Pool(pool), seed, Chances()
+    def __init__(self, pool: Path, size: int, seed: int, scenes: str = "", illuminants: str = "") -> None:
+        self.pool, self.size, self.seed, self.chances = Pool(pool), size, seed, Chances()
         keep = np.where(self.pool.plain.numpy(), self.chances.plain, 1.0)
         self.cumulative = np.cumsum(keep / keep.sum())
         self.scenes = list_scenes(Path(scenes)) if scenes else []
@@ -66,7 +64,7 @@ class Composites(Dataset[CompositeItem]):
     def __getitem__(self, index: int) -> CompositeItem:
         """Draw item `index`."""
         rng = np.random.default_rng((self.seed, index))
-        composite, real, mask = crop(self.pool[self._draw(rng)], rng)
+        composite, real, mask = crop(self.pool[self._draw(rng)], self.size, rng)
         kind = rng.random()
         foreground = real
         if kind < self.chances.relit:
@@ -128,7 +126,7 @@ class Composites(Dataset[CompositeItem]):
     def _side_light(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
         """Light falling off across the person, with the light's colour: a smooth gain in linear light."""
         direction, stops = rng.uniform(0, 2 * np.pi), rng.normal(0, 1.1 * weak)
-        y, x = torch.meshgrid(*(torch.linspace(-1, 1, SIZE),) * 2, indexing="ij")
+        y, x = torch.meshgrid(*(torch.linspace(-1, 1, self.size),) * 2, indexing="ij")
         ramp = (np.cos(direction) * x + np.sin(direction) * y) * rng.uniform(0.7, 2.0)
         first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
         tint = ((second / first) ** (0.5 * weak)).float().view(1, 3, 1, 1)
@@ -143,9 +141,9 @@ class Composites(Dataset[CompositeItem]):
         side = int(rng.uniform(0.5, 1.0) * min(pixels.shape[:2]))
         top, left = (int(rng.integers(0, edge - side + 1)) for edge in pixels.shape[:2])
         square = np.ascontiguousarray(pixels[top : top + side, left : left + side])
-        scene = picture(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+        scene = picture(cv2.resize(square, (self.size, self.size), interpolation=cv2.INTER_AREA))
         if rng.random() < 0.4:
-            scene = disturb.blur(scene, float(rng.uniform(1, 5)))
+            scene = disturb.blur(scene, float(rng.uniform(0.005, 0.02)) * self.size)
         own, new = (float(masked_mean(luma(image), 1 - mask).clamp_min(0.02)) for image in (real, scene))
         stops = np.clip(np.log2(own / new) * disturb.GAMMA, -1.5, 1.5) + rng.normal(0, 0.2)
         return disturb.adjust_exposure(scene, number(stops))
@@ -190,8 +188,8 @@ class HeldOut(Dataset[CompositeItem]):
     the frame before mirrored surroundings (a framing).
     """
 
-    def __init__(self, pool: Path, held_out: bool, count: int = 192) -> None:
-        self.pool, self.held_out = Pool(pool), held_out
+    def __init__(self, pool: Path, size: int, held_out: bool, count: int = 192) -> None:
+        self.pool, self.size, self.held_out = Pool(pool), size, held_out
         self.indices = np.linspace(0, len(self.pool) - 1, count).astype(int)
 
     def __len__(self) -> int:
@@ -207,33 +205,37 @@ class HeldOut(Dataset[CompositeItem]):
             composite = disturb.paste(moved, mask, real)
             mask = disturb.grow_mask((mask > 0.3).float(), 3)
             composite, mask, real = (F.pad(image, (48, 48, 96, 0), mode="reflect") for image in (composite, mask, real))
-            composite, mask, real = (
-                F.interpolate(image, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
-                for image in (composite, mask, real)
-            )
+        composite, mask, real = (resize(image, self.size) for image in (composite, mask, real))
         return CompositeItem(to_bytes(composite), to_bytes(mask), to_bytes(real))
 
 
-def crop(item: tuple[Tensor, Tensor, Tensor], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut the same random square out of composite, truth and mask, perhaps mirrored, back to full size."""
+def crop(item: tuple[Tensor, Tensor, Tensor], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut the same random square out of composite, truth and mask, perhaps mirrored, and resize it [px]."""
     stack = torch.cat(item, dim=1)  # [1,7,S,S]
     if rng.random() < 0.5:
         stack = stack.flip(3)
     if rng.random() < 0.7:
-        side = int(rng.uniform(0.65, 1.0) * SIZE)
-        top, left = (int(rng.integers(0, SIZE - side + 1)) for _ in range(2))
+        side = int(rng.uniform(0.65, 1.0) * stack.shape[3])
+        top, left = (int(rng.integers(0, stack.shape[3] - side + 1)) for _ in range(2))
         cut = stack[:, :, top : top + side, left : left + side]
         if cut[:, 6].mean() < 0.85:  # without a background there is nothing to fit to
-            stack = F.interpolate(cut, (SIZE, SIZE), mode="bilinear", align_corners=False)
+            stack = cut
+    stack = resize(stack, size)
     return stack[:, :3], stack[:, 3:6], stack[:, 6:]
+
+
+def resize(image: Tensor, size: int) -> Tensor:
+    """Resize [1,C,H,W] to a square [px], averaging where it shrinks."""
+    return F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def spoil_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
     """Make a mask as another matting would: grown or shrunk, blurred, with a hole or an island."""
+    unit = mask.shape[3] / 256
     if rng.random() < 0.5:
-        mask = disturb.grow_mask(mask, int(rng.integers(-4, 4)))
+        mask = disturb.grow_mask(mask, round(rng.uniform(-4, 4) * unit))
     if rng.random() < 0.5:
-        mask = disturb.blur(mask, float(rng.uniform(0.5, 3)))
+        mask = disturb.blur(mask, float(rng.uniform(0.5, 3)) * unit)
     if rng.random() < 0.2:
         mask = (mask > 0.5).float()
     if rng.random() < 0.1:

@@ -15,7 +15,7 @@ from .composites import Composites, HeldOut
 from .config import TrainConfig
 from .run import Ema, Run, autocast, batches, learning_rate
 
-_JUST_VISIBLE = (2 / 255) ** 2  # mean squared error below which a change hardly shows
+_HARDLY_VISIBLE = (5 / 255) ** 2  # mean squared error below which a change hardly shows
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class HarmonizerTraining(TrainConfig):
     validation: str = ""  # a pool of validation portraits
     scenes: str = ""  # folder of pictures without people, with index.csv; no exchanged backgrounds without it
     illuminants: str = ""  # [N,3] measured illuminant chromaticities (.npy); black bodies without it
-    channels: tuple[int, ...] = (40, 72, 128, 224)
+    channels: tuple[int, ...] = (48, 88, 144, 224)
+    size: int = 128  # side of the square that the network judges [px]
     start: str = ""  # checkpoint whose weights the run begins with
     squared: float = 5.0  # weight of the squared error beside the absolute one
     chroma: float = 0.5  # weight of the absolute error of chroma
@@ -38,7 +39,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
     """Train, resume where a killed run stopped, and return the path of the released weights."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    network = HarmonizerNetwork(HarmonizerConfig(config.channels))
+    network = HarmonizerNetwork(HarmonizerConfig(config.channels, size=config.size))
     if config.start:
         network.load_state_dict({name: value.float() for name, value in read_checkpoint(config.start).tensors.items()})
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -47,7 +48,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
     run = Run(directory, config)
     parts = {"network": network, "optimizer": optimizer, "ema": ema}
     step = run.load(parts)
-    dataset = Composites(Path(config.data), config.seed, config.scenes, config.illuminants)
+    dataset = Composites(Path(config.data), config.size, config.seed, config.scenes, config.illuminants)
 
     for batch in batches(dataset, config, step):
         # One optimiser step.
@@ -105,14 +106,22 @@ def harmonizer_loss(
     shrunk = (composite + confidence[:, None, None, None] * shift).clamp(0, 1) - real
     after = (shrunk.square() * mask).sum(dim=(1, 2, 3)) / area
     before = ((composite - real).square() * mask).sum(dim=(1, 2, 3)) / area
-    harm = ((after + _JUST_VISIBLE) / (before + _JUST_VISIBLE)).log().mean()
+    harm = ((after + _HARDLY_VISIBLE) / (before + _HARDLY_VISIBLE)).log().mean()
     calibration = (log_error - (after.detach() + 1e-5).log()).abs().mean()
 
     parts = (absolute, config.squared * squared, config.chroma * chroma, config.detail * detail, config.smooth * smooth)
     total = sum(parts) + 0.02 * harm + 0.01 * calibration
     assert isinstance(total, Tensor)
-    ratio = after.detach().mean() / before.mean().clamp_min(1e-6)
-    return {"total": total, "ratio": ratio, "l1": absolute, "harm": harm, "calibration": calibration}
+    full = (error.square() * mask).sum(dim=(1, 2, 3)) / area
+    ratio, full_ratio = (of.detach().mean() / before.mean().clamp_min(1e-6) for of in (after, full))
+    return {
+        "total": total,
+        "ratio": ratio,
+        "full_ratio": full_ratio,
+        "l1": absolute,
+        "harm": harm,
+        "calibration": calibration,
+    }
 
 
 def apply_change(change: Tensor, image: Tensor) -> Tensor:
@@ -140,7 +149,7 @@ def validate(ema: Ema, network_config: HarmonizerConfig, config: HarmonizerTrain
     probe.load_state_dict(ema.shadow)
     results: dict[str, float] = {}
     for kind in ("pool", "held_out"):
-        loader = DataLoader(HeldOut(Path(config.validation), kind == "held_out"), batch_size=16)
+        loader = DataLoader(HeldOut(Path(config.validation), config.size, kind == "held_out"), batch_size=16)
         before, after = [], []
         for batch in loader:
             composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255
