@@ -1,14 +1,19 @@
 """`hpbnet evaluate` from the command line."""
 
+import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from hpbnet.checkpoint import Checkpoint, write_checkpoint
 from hpbnet.cli import main
 from hpbnet.evaluation.dataset import Dataset
+from hpbnet.evaluation.rows import read_rows
+from hpbnet.networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
 from triplets import NAMES, SIZE, make_dataset, save
 
 
@@ -121,3 +126,14 @@ def test_a_users_mistake_is_one_line_and_exit_code_two(
     assert main(["evaluate", *arguments]) == 2
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert err.startswith("hpbnet: ") and complaint in err
+
+
+def test_a_checkpoint_is_a_method_known_by_the_hash_of_its_file(dataset: Dataset, tmp_path: Path) -> None:
+    network = HarmonizerNetwork(HarmonizerConfig(channels=(8, 8, 8, 8), code=8, size=64))
+    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(network.config).items()}
+    write_checkpoint("tiny.safetensors", Checkpoint("harmonizer", plain, network.state_dict()))
+    assert main(["evaluate", "pairs", "--method", "tiny.safetensors", "-o", "rows"]) == 0
+    rows = [row for row in read_rows(tmp_path / "rows/rows.jsonl") if row.method == "tiny"]
+    expected = hashlib.sha256((tmp_path / "tiny.safetensors").read_bytes()).hexdigest()
+    assert len(rows) == 4 and all(expected.startswith(row.weight) and row.weight for row in rows)
+    assert all(row.source == "tiny.safetensors" and row.seconds is not None for row in rows)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..harmonize import harmonizer_by_name
+from ..harmonize import WEIGHTS, harmonizer_by_name
 from ..models import embedded
 from .dataset import Dataset
 from .rows import UNHARMONIZED, Row
@@ -27,9 +27,9 @@ def open_methods(methods: Sequence[str], outputs: Sequence[str], dataset: Datase
 
 def harmonizer_method(label: str, source: str) -> HarmonizerMethod:
     """Open a harmonizer by its name or its checkpoint's path."""
-    weights = embedded().get(source, Path(source))
-    weight_hash = file_hash(weights) if weights.is_file() else ""
-    return HarmonizerMethod(label, source, harmonizer_by_name(source), weight_hash)
+    harmonizer = harmonizer_by_name(source)
+    weights = embedded().get(WEIGHTS.get(source, source), Path(source))
+    return HarmonizerMethod(label, source, harmonizer, file_hash(weights) if weights.is_file() else "")
 
 
 def methods_of_rows(rows: Sequence[Row], dataset: Dataset) -> list[Method]:

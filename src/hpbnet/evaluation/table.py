@@ -14,7 +14,7 @@ from .summary import Board, Group, Summary
 _NAMES = {
     "mse": "MSE", "psnr": "PSNR [dB]", "lpips_squeeze": "LPIPS (squeeze)", "lpips_alex": "LPIPS (alex)",
     "lpips_vgg": "LPIPS (vgg)", "dists": "DISTS", "fmse": "fMSE", "fpsnr": "fPSNR [dB]", "ssim": "SSIM",
-    "fssim": "fSSIM", "ciede2000": "CIEDE2000", "lightness": "shading |dL*|", "chroma": "colour d(a*,b*)",
+    "fssim": "fSSIM", "ciede2000": "CIEDE2000", "lightness": "shading dL*", "chroma": "colour da*b*",
 }  # fmt: skip
 _DIGITS = {"mse": 1, "fmse": 1, "psnr": 2, "fpsnr": 2, "ciede2000": 2, "lightness": 2, "chroma": 2}
 _DEEP = ("lpips_squeeze", "lpips_alex", "lpips_vgg", "dists")
