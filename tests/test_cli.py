@@ -78,7 +78,8 @@ def test_the_page_of_commands_is_up_to_date() -> None:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "cli.md").read_text() == module.document_commands(), "run `make docs`"
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert page.split() == module.document_commands().split(), "run `make docs`"  # lines break as the terminal likes
 
 
 @pytest.mark.parametrize("name", COMMANDS)

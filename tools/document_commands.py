@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 
 def document_commands() -> str:
     """Return the page: `hpbnet --help` and every command's."""
-    root = click.Context(group, info_name="hpbnet", terminal_width=100)
+    root = click.Context(group, info_name="hpbnet", terminal_width=100, **group.context_settings)
     parts = ["# The commands\n\nWritten by `make docs` from each command's `--help`.\n", _section("hpbnet", root)]
     for name in COMMANDS:
         command = group.get_command(root, name)

@@ -82,7 +82,7 @@ class ComposeOptions:
         None, "Width and height of the result [px]; the background's by default.", (16, 30000), "WxH"
     )
     fit: Literal["cover", "contain"] = setting(
-        "cover", "Crop the background to fill the result, or pad it to show all."
+        "cover", "Crop the background to fill the result, or show all of it on a blurred copy."
     )
     blur: float = setting(0.0, "Blur of the background, as a lens would [px].", (0, 200))
     mask: "Source | None" = setting(  # noqa: RUF009 (the type is a string: `image` would load torch)

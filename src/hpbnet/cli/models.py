@@ -21,10 +21,13 @@ class Row:
 def command(as_json: bool) -> None:
     """List the weights and harmonizers that can be named."""
     from ..checkpoint import read_checkpoint
-    from ..harmonize import HARMONIZERS
+    from ..harmonize import HARMONIZERS, WEIGHTS
     from ..models import embedded
 
-    rows = [Row(name, "harmonizer without weights", None, {}) for name in HARMONIZERS if name not in embedded()]
+    rows = [Row(name, "harmonizer without weights", None, {}) for name in HARMONIZERS]
+    rows += [
+        Row(name, f"harmonizer: {weights}", None, {}) for name, weights in WEIGHTS.items() if weights in embedded()
+    ]
     for name, path in embedded().items():
         checkpoint = read_checkpoint(path)
         rows.append(Row(name, checkpoint.network, path.stat().st_size / 1e6, dict(checkpoint.provenance)))

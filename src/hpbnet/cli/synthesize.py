@@ -11,9 +11,15 @@ _path = click.Path(path_type=Path)
 @click.argument("portraits", type=_path)
 @click.option("-o", "--out", "folder", type=_path, required=True, help="Folder to write; continued if it exists.")
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Items to make.")
-@click.option("--recipe", type=click.Choice(["paper", "wide"]), default="paper", show_default=True)
+@click.option(
+    "--recipe",
+    type=click.Choice(["paper", "wide"]),
+    default="paper",
+    show_default=True,
+    help="Which disturbances: the paper's, or every kind.",
+)
 @click.option("--size", type=click.IntRange(16), default=512, show_default=True, help="Side of an item [px].")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="An item depends on its number and this.")
 @click.option(
     "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes; results do not differ."
 )
