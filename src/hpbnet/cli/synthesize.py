@@ -31,7 +31,13 @@ _path = click.Path(path_type=Path)
 @click.option("--lights", type=_path, help="Lights for the relighter, .npz with `sh` [N,9], in place of random lamps.")
 @click.option("--pool", is_flag=True, help="Write arrays for a training in place of pictures.")
 @click.option("--preview", is_flag=True, help="Also write preview.png, a contact sheet.")
-@click.option("--engine", type=click.Choice(["processes", "ray"]), default="processes", show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="What runs the workers.",
+)
 @click.option("--address", help="Of a Ray cluster; without it one is started here.")
 def command(
     portraits: Path,
