@@ -101,19 +101,19 @@ def harmonizer_loss(
     detail = pyramid_error(error * mask)
     smooth = (change[:, :, 1:] - change[:, :, :-1]).abs().mean() + (change[..., 1:] - change[..., :-1]).abs().mean()
 
-    # Doubt: the share of the change that makes the relative error smallest, and the error that remains.
+    # Doubt: the share of the change that errs least and makes no picture worse, and the error that remains.
     shift, area = shift.detach(), mask.sum(dim=(1, 2, 3)).clamp_min(1.0) * 3
     shrunk = (composite + confidence[:, None, None, None] * shift).clamp(0, 1) - real
     after = (shrunk.square() * mask).sum(dim=(1, 2, 3)) / area
     before = ((composite - real).square() * mask).sum(dim=(1, 2, 3)) / area
-    harm = ((after + _HARDLY_VISIBLE) / (before + _HARDLY_VISIBLE)).log().mean()
+    harm = ((after + _HARDLY_VISIBLE) / (before + _HARDLY_VISIBLE)).log().clamp_min(0).mean()
+    ratio = after.mean() / before.mean().clamp_min(1e-6)
     calibration = (log_error - (after.detach() + 1e-5).log()).abs().mean()
 
     parts = (absolute, config.squared * squared, config.chroma * chroma, config.detail * detail, config.smooth * smooth)
-    total = sum(parts) + 0.02 * harm + 0.01 * calibration
+    total = sum(parts) + 0.02 * ratio + 0.01 * harm + 0.01 * calibration
     assert isinstance(total, Tensor)
-    full = (error.square() * mask).sum(dim=(1, 2, 3)) / area
-    ratio, full_ratio = (of.detach().mean() / before.mean().clamp_min(1e-6) for of in (after, full))
+    full_ratio = ((error.square() * mask).sum(dim=(1, 2, 3)) / area).mean() / before.mean().clamp_min(1e-6)
     return {
         "total": total,
         "ratio": ratio,
