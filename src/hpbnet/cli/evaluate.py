@@ -16,7 +16,7 @@ _path = click.Path(path_type=Path)
 @click.option("--list", "names", type=_path, help="File of the composites to use, one a line.")
 @click.option("--weights", type=_path, help="Folder of metric weights; by default $HPBNET_METRIC_WEIGHTS.")
 @click.option("--download", multiple=True, metavar="NAME", help="Fetch squeezenet, alexnet or vgg16 into --weights.")
-@click.option("--fresh", is_flag=True, help="Measure again what has rows already.")
+@click.option("--fresh", is_flag=True, help="Measure again what has rows, say after a change of code.")
 @click.option("--from-rows", type=_path, help="Make tables and figures from this rows.jsonl; measure nothing.")
 @click.option("--figure", type=_path, help="Draw input, methods and truth of some items into this file.")
 @click.option("--figure-rows", type=click.IntRange(1), default=6, show_default=True, help="Items in the figure.")
@@ -36,6 +36,9 @@ def command(
 
     DATASET holds composite_images/, masks/ and real_images/, or subsets that do (iHarmony4). An interrupted run goes on
     where it stopped. What cannot be measured is named, and the exit code is then 1.
+
+    Metric weights, each of which only adds its columns: torchvision's squeezenet1_1, alexnet or vgg16 (.pth) with
+    lpips/squeeze.pth, alex.pth or vgg.pth (LPIPS v0.1); vgg16 with dists.pt; mobilefacenet.ckpt, yunet.onnx.
     """
     if dataset is None and (from_rows is None or figure is not None):
         raise ValueError("name a DATASET; without one, only tables can be made --from-rows")

@@ -94,7 +94,8 @@ def typology_angle(picture: Tensor, points: Tensor, light: PhotoLight) -> float 
     """Individual typology angle [deg] of the cheeks: atan2(L* - 50, b*) of their median colour.
 
     It is meant to tell the person's skin, not the light: known white balance gains are undone first, and where more
-    was done to the photo there is no angle.
+    was done to the photo there is no angle. The light that the photo was taken in cannot be undone: a pale face in a
+    dim red room counts as dark.
     """
     if light.graded:
         return None

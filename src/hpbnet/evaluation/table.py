@@ -44,7 +44,9 @@ def render_tables(rows: Sequence[Row]) -> str:
         _unchanged(summaries),
         _identity(summaries),
         _duels(board),
-        _groups("Skin tone of the portrait (individual typology angle)", board.by_skin()),
+        _groups(
+            "Skin tone of the portrait (individual typology angle; the photo's own light confounds it)", board.by_skin()
+        ),
         _groups("Parts of the dataset", board.by_subset()),
     ]
     return "\n\n".join([_caption(board), *(_render(table) for table in tables if table)]) + "\n"
