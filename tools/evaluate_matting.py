@@ -2,10 +2,11 @@
 
     python tools/evaluate_matting.py PORTRAITS [WEIGHTS] [--sheet FILE]
 
-
-
-
-
+PORTRAITS holds images/, alpha/ (a teacher's mattes), masks/ (human masks of some) and index.csv. Prints one JSON
+object: mean absolute error of alpha against the teacher, mean gradient error (edges), and IoU against the human masks
+of eg1800 where the teacher itself reaches 0.9. The sheet shows the worst photos, then some of the middle: photo,
+teacher on green, own on green, own on dark.
+"""
 
 import argparse
 import csv
