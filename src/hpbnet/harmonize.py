@@ -3,10 +3,12 @@
 Knows two classical transfers and how a network's answer becomes a grid. Knows nothing of how a grid is applied.
 
 The classical transfers are cautious. A person differs from a scene by light, which should be matched, and by content
-(skin, a red dress), which should not. Light tints everything, so a difference in tint is believed only as far as
-weakly coloured pixels show it, on both sides: pixels of a strong own colour are no evidence, and where there are few
-others the change of tint shrinks to nothing. What is believed is transferred in part, and never beyond a limit. The
-parts are those that lose least on portraits whose truth is known (docs/experiments.md, Classical transfers).
+(skin, a red dress, a dark coat), which should not. So
+- a difference in tint is judged by weakly coloured pixels only, on both sides: light tints everything, and pixels of a
+  strong own colour are no evidence. Where there are few others it is not believed;
+- a difference that portraits have anyway (`_NATURAL_...`) is left alone: only what exceeds it is taken away, in part
+  and never beyond a limit.
+The numbers are those that lose least on portraits whose truth is known (docs/experiments.md, Classical transfers).
 """
 
 from collections.abc import Callable
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .affine_grid import AffineGrid
-from .color import LUMA, lab_to_rgb, masked_covariance, masked_mean, masked_mean_and_deviation, rgb_to_lab
+from .color import lab_to_rgb, masked_covariance, masked_mean, masked_mean_and_deviation, rgb_to_lab
 from .color_temperature import match_color_temperature
 from .layers import Layers
 from .models import embedded, load_network
@@ -27,21 +29,25 @@ from .networks.hpbnet import HPBNet
 Harmonizer = Callable[[Layers], AffineGrid]
 
 _SIDE = 256  # [px] of the longer side on which colours are judged
-_NEUTRAL = 18.0  # Lab chroma at which a pixel's say in the light's tint has fallen to exp(-1/2)
-_FEW = 0.15  # share of weakly coloured pixels at which a difference in tint is half believed
+_NEUTRAL = 22.0  # Lab chroma at which a pixel's say in the light's tint has fallen to exp(-1/2)
+_FEW = 0.2  # share of weakly coloured pixels at which a difference in tint is half believed
 _LEAST_AREA = 0.01  # of the picture that foreground and background must each fill
-_PART_OF_LIGHTNESS, _PART_OF_TINT, _PART_OF_SPREAD = 0.25, 0.5, 0.3  # of a difference that are transferred
-_MOST_LIGHTNESS, _MOST_TINT, _MOST_SPREAD = 12.0, 10.0, 1.25  # [Lab L], [Lab chroma], ratio of deviations
+_NATURAL_TINT, _TINT_DEVIATION = (8.3, 7.0), (6.5, 11.5)  # Lab a, b of weakly coloured pixels, person less scene
+_TINT_RANGE = 1.5  # deviations from the natural tint that are left alone
+_LIGHTNESS_RANGE = 25.0  # difference in Lab L that is left alone, one deviation
+_PART_OF_TINT, _PART_OF_LIGHTNESS, _PART_OF_SPREAD = 0.9, 0.5, 0.3  # of an excess that is taken away
+_MOST_TINT, _MOST_LIGHTNESS, _MOST_SPREAD = 10.0, 10.0, 1.25  # [Lab a b], [Lab L], ratio of deviations
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Judgement:
     """What foreground and background say of their light."""
 
     neutral_foreground: Tensor  # [B,1,h,w] weight of each pixel's say
     neutral_background: Tensor  # [B,1,h,w]
-    area: Tensor  # [B,1,1,1] 1 where both are large enough to be judged, else 0
-    tint: Tensor  # [B,1,1,1] in [0,1], how far a difference in tint is believed
+    certain: Tensor  # [B,1,1,1] 1 where both are large enough to be judged, else 0
+    tint_certain: Tensor  # [B,1,1,1] in [0,1], how far a difference in tint is believed
+    shift: Tensor  # [B,3,1,1] by which the foreground should move in Lab
 
 
 def reinhard(layers: Layers) -> AffineGrid:
@@ -52,36 +58,29 @@ def reinhard(layers: Layers) -> AffineGrid:
 
 
 def reinhard_target(layers: Layers) -> Tensor:
-    """Transfer Lab means and deviations to the foreground [B,3,H,W], in part and with limits."""
+    """Transfer Lab means and the deviation of L to the foreground [B,3,H,W], in part and with limits."""
     foreground, background = rgb_to_lab(layers.foreground), rgb_to_lab(layers.background)
-    evidence = weigh_evidence(layers, foreground, background)
+    judged = judge(layers, foreground, background)
     mean, deviation = masked_mean_and_deviation(foreground, layers.alpha)
-    goal, spread = masked_mean_and_deviation(background, 1 - layers.alpha)
-    lightness = (_PART_OF_LIGHTNESS * (goal - mean)[:, :1]).clamp(-_MOST_LIGHTNESS, _MOST_LIGHTNESS)
-    tint = masked_mean(background, evidence.neutral_background) - masked_mean(foreground, evidence.neutral_foreground)
-    tint = _limit(_PART_OF_TINT * evidence.tint * tint[:, 1:], _MOST_TINT)
-    ratio = (spread[:, :1] / deviation[:, :1].clamp_min(1.0)).clamp_min(1e-3) ** _PART_OF_SPREAD
-    ratio = torch.where(evidence.area > 0, ratio.clamp(1 / _MOST_SPREAD, _MOST_SPREAD), 1.0)
-    moved = (foreground[:, :1] - mean[:, :1]) * ratio + mean[:, :1] + lightness * evidence.area
-    return lab_to_rgb(torch.cat([moved, foreground[:, 1:] + tint], dim=1)).clamp(0.0, 1.0)
+    _, goal = masked_mean_and_deviation(background, 1 - layers.alpha)
+    ratio = (goal[:, :1].clamp_min(1.0) / deviation[:, :1].clamp_min(1.0)) ** (_PART_OF_SPREAD * judged.certain)
+    ratio = ratio.clamp(1 / _MOST_SPREAD, _MOST_SPREAD)
+    lightness = (foreground[:, :1] - mean[:, :1]) * ratio + mean[:, :1]
+    moved = torch.cat([lightness, foreground[:, 1:]], dim=1) + judged.shift
+    return lab_to_rgb(moved).clamp(0.0, 1.0)
 
 
 def covariance(layers: Layers) -> AffineGrid:
     """Match means and covariances in RGB by the Monge-Kantorovich map [PK07], cautiously; one exact matrix."""
     small = _small(layers)
-    evidence = weigh_evidence(small, rgb_to_lab(small.foreground), rgb_to_lab(small.background))
-    mean, own = masked_covariance(small.foreground, small.alpha)  # [B,3], [B,3,3]
-    goal, other = masked_covariance(small.background, 1 - small.alpha)
-    luma = torch.tensor(LUMA).to(mean)
-    lightness = (_PART_OF_LIGHTNESS * (goal - mean) @ luma).clamp(-_MOST_LIGHTNESS / 100, _MOST_LIGHTNESS / 100)
-    tint = masked_mean(small.background, evidence.neutral_background)
-    tint = (tint - masked_mean(small.foreground, evidence.neutral_foreground))[..., 0]  # [B,3,1]
-    tint = _limit(_PART_OF_TINT * evidence.tint[..., 0] * (tint - luma @ tint), _MOST_TINT / 150)[..., 0]
-    area = evidence.area[:, 0, 0]  # [B,1]
-    matrix = monge_kantorovich(own, other, _PART_OF_SPREAD * evidence.tint[:, 0, 0], _MOST_SPREAD)
-    new_mean = mean + (lightness[:, None] + tint) * area
-    offset = new_mean - (matrix @ mean[..., None])[..., 0]
-    return AffineGrid.uniform(torch.cat([matrix, offset[..., None]], dim=-1))
+    judged = judge(small, rgb_to_lab(small.foreground), rgb_to_lab(small.background))
+    _, own = masked_covariance(small.foreground, judged.neutral_foreground)
+    _, goal = masked_covariance(small.background, judged.neutral_background)
+    matrix = monge_kantorovich(own, goal, _PART_OF_SPREAD * judged.tint_certain[:, 0, 0], _MOST_SPREAD)
+    mean = masked_mean(small.foreground, small.alpha)
+    new_mean = lab_to_rgb(rgb_to_lab(mean) + judged.shift).clamp(0.0, 1.0)
+    offset = new_mean[..., 0] - matrix @ mean[..., 0]  # [B,3,1]
+    return AffineGrid.uniform(torch.cat([matrix, offset], dim=-1))
 
 
 def monge_kantorovich(own: Tensor, goal: Tensor, part: Tensor | float = 1.0, most: float = torch.inf) -> Tensor:
@@ -102,17 +101,26 @@ def monge_kantorovich(own: Tensor, goal: Tensor, part: Tensor | float = 1.0, mos
     return stretched
 
 
-def weigh_evidence(layers: Layers, foreground: Tensor, background: Tensor) -> Evidence:
-    """Weigh how far layers, in Lab as `foreground` and `background` [B,3,H,W], say what light they are in."""
+def judge(layers: Layers, foreground: Tensor, background: Tensor) -> Judgement:
+    """Judge how far the light differs in layers, given in Lab as `foreground` and `background` [B,3,H,W]."""
     scene = 1 - layers.alpha
-    neutral_foreground = layers.alpha * _neutrality(foreground)
-    neutral_background = scene * _neutrality(background)
+    neutral_foreground, neutral_background = layers.alpha * _neutrality(foreground), scene * _neutrality(background)
     person_area, scene_area = _area(layers.alpha), _area(scene)
-    area = ((person_area >= _LEAST_AREA) & (scene_area >= _LEAST_AREA)).to(foreground)
+    certain = ((person_area >= _LEAST_AREA) & (scene_area >= _LEAST_AREA)).to(foreground)
     share = torch.minimum(
         _area(neutral_foreground) / person_area.clamp_min(1e-6), _area(neutral_background) / scene_area.clamp_min(1e-6)
     )
-    return Evidence(neutral_foreground, neutral_background, area, area * share / (share + _FEW))
+    tint_certain = certain * share**2 / (share**2 + _FEW**2)
+
+    tint = masked_mean(foreground, neutral_foreground) - masked_mean(background, neutral_background)
+    natural, deviation = (torch.tensor(pair).to(tint).view(1, 2, 1, 1) for pair in (_NATURAL_TINT, _TINT_DEVIATION))
+    excess = _beyond((tint[:, 1:] - natural) / deviation, _TINT_RANGE) * deviation
+    lightness = masked_mean(foreground, layers.alpha)[:, :1] - masked_mean(background, scene)[:, :1]
+    shift = [
+        _limit(-_PART_OF_LIGHTNESS * certain * _beyond(lightness, _LIGHTNESS_RANGE), _MOST_LIGHTNESS),
+        _limit(-_PART_OF_TINT * tint_certain * excess, _MOST_TINT),
+    ]
+    return Judgement(neutral_foreground, neutral_background, certain, tint_certain, torch.cat(shift, dim=1))
 
 
 def identity(layers: Layers) -> AffineGrid:
@@ -185,12 +193,20 @@ def _neutrality(lab: Tensor) -> Tensor:
 
 
 def _area(weight: Tensor) -> Tensor:
-    return weight.mean(dim=(1, 2, 3), keepdim=True)
+    return weight.mean(dim=(2, 3), keepdim=True)
 
 
-def _limit(shift: Tensor, most: float) -> Tensor:
+def _limit(vector: Tensor, most: float) -> Tensor:
     """Shorten vectors over dimension 1 that are longer than a limit."""
-    return shift * (most / shift.norm(dim=1, keepdim=True).clamp_min(most))
+    shortened: Tensor = vector * (most / vector.norm(dim=1, keepdim=True).clamp_min(most))
+    return shortened
+
+
+def _beyond(vector: Tensor, radius: float) -> Tensor:
+    """Return what of vectors over dimension 1 lies beyond a radius; zero within it."""
+    length = vector.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    rest: Tensor = vector * (1 - radius / length).clamp_min(0.0)
+    return rest
 
 
 def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
