@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .affine_grid import AffineGrid
+from .finish import grade, light_wrap, match_grain
 from .harmonize import Harmonizer, harmonizer_by_name
 from .image import Picture, Source, encode_picture, format_of, read_mask, read_picture, write_bytes, write_picture
 from .layers import Layers, fit_background, place, plan_placement
@@ -134,6 +135,7 @@ class Pipeline:
         layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
         grid = harmonizer(layers)
         layers = layers.recolor(grid, options.strength)
+        layers = _finish(layers, options)
         image = layers.composite()
 
         depth = max(cut_out.depth, scene.depth)
@@ -166,8 +168,15 @@ class Pipeline:
         picture = _read(composite, "the composite")
         layers = Layers(picture.pixels, _read_mask(mask, picture, "the composite"), picture.pixels)
         grid = harmonizer(layers)
-        layers = layers.recolor(grid, options.strength)
+        layers = _finish(layers.recolor(grid, options.strength), options)
         return Composition(layers.composite(), layers, grid, options, picture.depth, picture.notices)
+
+
+def _finish(layers: Layers, options: ComposeOptions) -> Layers:
+    """Do what the user asks for after the automatic change; nothing by default."""
+    if options.exposure or options.warmth:
+        layers = layers.recolor(grade(options.exposure, options.warmth))
+    return light_wrap(match_grain(layers, options.grain), options.light_wrap)
 
 
 def _read(source: Source, role: str) -> Picture:
