@@ -328,6 +328,13 @@ def test_alpha_is_written(format: str) -> None:
     assert picture.alpha is not None and (picture.alpha - alpha).abs().mean() < 0.01
 
 
+def test_the_same_picture_gives_the_same_file_on_every_day() -> None:
+    profile = srgb_profile()
+    assert struct.unpack(">6H", profile[24:36]) == (2000, 1, 1, 0, 0, 0)
+    for format in FORMATS:
+        assert encode_picture(to_planes(SMOOTH), None, format) == encode_picture(to_planes(SMOOTH), None, format)
+
+
 def test_grey_is_written_as_grey() -> None:
     data = encode_picture(to_planes(SAMPLES[..., 0]))
     assert (
