@@ -56,14 +56,14 @@ def _run_on_ray(maker: Maker[Result], job: Job, indices: Sequence[int], address:
     if started_here:
         ray.init(address=address, log_to_driver=False, logging_level="warning")
     try:
-        task = ray.remote(num_cpus=1, max_retries=-1)(partial(_work_alone, maker))
+        task = ray.remote(num_cpus=1, max_retries=-1)(_work_alone)
         shared = ray.put(job)
         ahead = max(1, int(ray.cluster_resources().get("CPU", 1))) * _WAITING_PER_CORE
-        waiting = [task.remote(shared, index) for index in indices[:ahead]]
+        waiting = [task.remote(maker, shared, index) for index in indices[:ahead]]
         for upcoming in (*indices[ahead:], *[None] * len(waiting)):
             (ready,), waiting = ray.wait(waiting)
             if upcoming is not None:
-                waiting.append(task.remote(shared, upcoming))
+                waiting.append(task.remote(maker, shared, upcoming))
             yield ray.get(ready)
     finally:
         if started_here:

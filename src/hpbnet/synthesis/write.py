@@ -86,7 +86,8 @@ def finished(folder: Path) -> dict[str, str]:
 def contact_sheet(folder: Path, count: int = 24, side: int = 160, columns: int = 3) -> Path:
     """Write `preview.png`: composite, truth and mask of the first items, side by side."""
     names = sorted(finished(folder))[:count]
-    cells = [np.hstack([_thumbnail(folder / part / f"{name}.png", side) for part in FOLDERS]) for name in names]
+    parts = (FOLDERS[0], FOLDERS[2], FOLDERS[1])
+    cells = [np.hstack([_thumbnail(folder / part / f"{name}.png", side) for part in parts]) for name in names]
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     rows = [np.hstack(cells[start : start + columns]) for start in range(0, len(cells), columns)]
     write_bytes(folder / "preview.png", _png(np.vstack(rows)[..., ::-1]))
