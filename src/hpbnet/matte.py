@@ -68,7 +68,8 @@ def shrink(portrait: Tensor, longer: int, multiple: int) -> Tensor:
     height, width = portrait.shape[-2:]
     scale = longer / max(height, width)
     size = [max(multiple, round(side * scale / multiple) * multiple) for side in (width, height)]
-    return to_tensor(cast(Floats, cv2.resize(to_array(portrait), size, interpolation=cv2.INTER_AREA)))
+    planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in portrait[0].numpy()]
+    return torch.from_numpy(np.stack(cast(list[Floats], planes)))[None]
 
 
 def refine_alpha(
@@ -78,10 +79,10 @@ def refine_alpha(
 ) -> Tensor:
     """Bring alpha to the portrait's size along the portrait's own edges (fast guided filter, colour guide)."""
     slope, offset = guided_coefficients(to_array(small), to_array(alpha))
-    height, width = portrait.shape[-2:]
-    coefficients = cv2.resize(np.dstack([slope, offset]), (width, height), interpolation=cv2.INTER_LINEAR)
-    guide = to_array(portrait)
-    refined = np.einsum("hwc,hwc->hw", coefficients[:, :, :3], guide) + coefficients[:, :, 3]
+    size = portrait.shape[3], portrait.shape[2]
+    refined = cast(Floats, cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR))
+    for plane, guide in zip(cv2.split(slope), portrait[0].numpy(), strict=True):  # a plane at a time: cheap at any size
+        refined += cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) * guide
     refined[refined < _SOFT] = 0.0
     refined[refined > 1 - _SOFT] = 1.0
     return torch.from_numpy(refined)[None, None]
@@ -109,30 +110,35 @@ def guided_coefficients(guide: Floats, alpha: Floats) -> tuple[Floats, Floats]:
 
 def estimate_foreground(portrait: Tensor, alpha: Tensor) -> Tensor:
     """Estimate the foreground's own colours [1,3,H,W]; where alpha is 1 they are the portrait's pixels, untouched."""
-    image, matte = to_array(portrait), to_array(alpha)
-    foreground, background = spread_colors(image, matte)
-    band = (matte > 0) & (matte < 1)
-    rows, columns = np.nonzero(band)
-    result = image.copy()
+    front, back = spread_colors(portrait, alpha)
+    matte = to_array(alpha)
+    height, width = matte.shape
+    result = np.empty((3, height, width), np.float32)
+    for plane, own, color in zip(result, portrait[0].numpy(), cv2.split(front), strict=True):
+        cv2.resize(color, (width, height), dst=plane, interpolation=cv2.INTER_LINEAR)
+        np.copyto(plane, own, where=matte > 0)
+    rows, columns = np.nonzero((matte > 0) & (matte < 1))
     if len(rows):
-        scale = foreground.shape[0] / image.shape[0], foreground.shape[1] / image.shape[1]
-        front, back = (sample(colors, rows, columns, scale) for colors in (foreground, background))
-        share = matte[band][:, None]
-        # The part of the pixel that neither spread colour explains goes to the foreground by its share.
-        result[band] = np.clip(front + share * (image[band] - share * front - (1 - share) * back), 0, 1)
-    empty = matte <= 0
-    small = cv2.resize(foreground, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-    result[empty] = small[empty]
-    return to_tensor(result)
+        share, scale = matte[rows, columns], (front.shape[0] / height, front.shape[1] / width)
+        colors = (sample(spread, rows, columns, scale).T for spread in (front, back))
+        for plane, front_color, back_color in zip(result, *colors, strict=True):
+            # The part of the pixel that neither spread colour explains goes to the foreground by its share.
+            rest = plane[rows, columns] - share * front_color - (1 - share) * back_color
+            plane[rows, columns] = np.clip(front_color + share * rest, 0, 1)
+    return torch.from_numpy(result)[None]
 
 
-def spread_colors(image: Floats, alpha: Floats) -> tuple[Floats, Floats]:
+def spread_colors(portrait: Tensor, alpha: Tensor) -> tuple[Floats, Floats]:
     """Spread the colours of foreground and of background over each other, at a reduced size: two [h,w,3]."""
-    scale = min(1.0, _FUSION_SIZE / max(alpha.shape))
-    if scale < 1:
-        size = (max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale)))
-        image, alpha = (cast(Floats, cv2.resize(plane, size, interpolation=cv2.INTER_AREA)) for plane in (image, alpha))
-    share = alpha[:, :, None]
+    height, width = alpha.shape[-2:]
+    scale = min(1.0, _FUSION_SIZE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+
+    def reduced(plane: Floats) -> Floats:
+        return cast(Floats, cv2.resize(plane, size, interpolation=cv2.INTER_AREA)) if scale < 1 else plane
+
+    image = cast(Floats, cv2.merge([reduced(plane) for plane in portrait[0].numpy()]))
+    share = reduced(to_array(alpha))[:, :, None]
     front = back = image
     for radius in _FUSION_RADII:
         front, back = blur_fusion(image, front, back, share, radius)
