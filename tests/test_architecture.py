@@ -12,8 +12,8 @@ FLOORS = [
     {"image", "color", "checkpoint", "metrics", "affine_grid", "networks"},
     {"layers", "options", "models", "color_temperature"},
     {"matte", "harmonize", "disturb", "relight", "finish", "convert"},
-    {"pipeline", "synthesis"},
-    {"video", "training", "evaluation"},
+    {"pipeline", "synthesis", "video"},
+    {"webcam", "training", "evaluation"},
     {"web"},
     {"cli"},
 ]

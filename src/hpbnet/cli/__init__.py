@@ -25,6 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "compose": Entry("compose", "Put a person into another picture."),
     "matte": Entry("matte", "Cut a person out, with transparency."),
     "harmonize": Entry("harmonize", "Match colours in a picture that is composed already."),
+    "video": Entry("video", "Put a person into a video, or a person of a video into a picture."),
     "synthesize": Entry("synthesize", "Make a dataset of disturbed portraits."),
     "train": Entry("train", "Train one of the networks."),
     "evaluate": Entry("evaluate", "Measure methods on a dataset with known truth."),

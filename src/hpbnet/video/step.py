@@ -1,0 +1,316 @@
+"""One frame of a video: `(frame, background, state) -> (picture, state)`.
+
+Two halves, so that they can overlap: `judge` looks at a frame and follows it (matte, grid; it needs the state), `draw`
+makes the picture of what was judged (it needs none). What is smoothed are the matte and the grid, never pixels; both
+by time constants in seconds, and both begin anew where a new scene begins.
+
+The harmonizer is asked a few times a second. Between two answers the grid in use moves towards the last one
+exponentially, so that it neither jumps nor flickers, and follows a slow change of the light with a lag of one time
+constant.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+from math import exp, inf
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..affine_grid import AffineGrid, Window
+from ..finish import grade
+from ..harmonize import Harmonizer
+from ..image.picture import to_planes
+from ..layers import Layers
+from ..matte import LEAST_COVERAGE, estimate_alpha
+from .canvas import FrameWindow, frame_window
+from .cutout import CutOut, cut_out, estimate_matte, known_cut_out, own_colors, reduce, steady_matte
+from .cuts import is_cut, thumbnail
+from .options import VideoOptions
+from .read import Floats, Pixels, resize
+
+GRID_SECONDS = 0.8  # [s] time constant of the grid
+ESTIMATE_SECONDS = 0.25  # [s] between two questions to the harmonizer
+_JUDGED_SIDE = 256  # [px] of the square on which colours are judged
+_CELLS = 16  # of a grid along each side, at most: light varies slowly
+_MAP_COLUMNS = 512  # of a list of places laid out as a map: OpenCV takes at most 32767 each way
+_SEEN = 2 / 255  # alpha from which a pixel is drawn
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the grid follows."""
+
+    grid_seconds: float = GRID_SECONDS  # time constant; 0 jumps to each answer
+    estimate_seconds: float = ESTIMATE_SECONDS  # between two questions; inf asks once, cuts included
+
+
+PACES = {"steady": Pace(), "independent": Pace(0.0, 0.0), "frozen": Pace(0.0, inf)}
+
+
+@dataclass(frozen=True)
+class State:
+    """What one frame hands to the next."""
+
+    time: float = -inf  # [s] of that frame
+    window: FrameWindow | None = None  # where frames lie, from the first person on
+    cut: CutOut | None = None
+    portrait: Pixels | None = None  # thumbnail
+    scene: Pixels | None = None  # thumbnail
+    target: AffineGrid | None = None  # the harmonizer's last answer
+    asked: float = -inf  # [s] when it was given
+    grid: AffineGrid | None = None  # in use
+    cuts: int = 0  # new scenes so far
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a frame's picture is made of; nobody is there without a cut-out."""
+
+    cut: CutOut | None = None
+    window: FrameWindow | None = None
+    grid: AffineGrid | None = None
+
+
+@dataclass
+class Clock:
+    """Adds up the processor time that each part of the work took in its own thread [s]."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, part: str, started: float) -> float:
+        """Add the time since `started` (of `now`) to a part; return now."""
+        done = now()
+        self.seconds[part] = self.seconds.get(part, 0.0) + done - started
+        return done
+
+
+class FrameStep:
+    """The frame step with its networks and options; holds nothing of the frames it has seen."""
+
+    def __init__(
+        self,
+        harmonizer: Harmonizer,
+        matting: nn.Module | None = None,
+        options: VideoOptions | None = None,
+        still: bool = False,
+        pace: Pace | None = None,
+    ) -> None:
+        self.harmonizer = harmonizer
+        self.matting = matting
+        self.options = options or VideoOptions()
+        self.still = still  # the portrait is one picture
+        self.pace = pace or PACES[self.options.steadiness]
+        self.clock = Clock()
+
+    def __call__(
+        self,
+        frame: Pixels,  # [H,W,3] sRGB
+        background: Pixels,  # [h,w,3] sRGB, the canvas
+        state: State,
+        time: float,  # [s]
+        alpha: Floats | None = None,  # [H,W], where it is known
+    ) -> tuple[Pixels, State]:
+        """Put the person of a frame on a background -> the picture [h,w,3], and the state for the next frame."""
+        judgement, state = self.judge(frame, background, state, time, alpha)
+        return self.draw(frame, background, judgement), state
+
+    @torch.no_grad()
+    def judge(
+        self, frame: Pixels, background: Pixels, state: State, time: float, alpha: Floats | None = None
+    ) -> tuple[Judgement, State]:
+        """Find the person, and what its colours should become."""
+        portrait, scene = thumbnail(frame), thumbnail(background)
+        new_person = state.portrait is not None and not self.still and is_cut(state.portrait, portrait)
+        new_scene = state.scene is not None and is_cut(state.scene, scene)
+        if new_person or new_scene:
+            state = replace(state, cut=None if new_person else state.cut, grid=None, target=None, cuts=state.cuts + 1)
+            state = replace(state, asked=-inf)
+        state = replace(state, portrait=portrait, scene=scene)
+        cut = self._cut_out(frame, state, time, alpha)
+        if cut.coarse.mean() < LEAST_COVERAGE:
+            return Judgement(), State(time, state.window, None, portrait, scene, cuts=state.cuts)
+        window = state.window or frame_window(
+            cut.alpha, frame.shape[:2], background.shape[:2], self.options, self.still
+        )
+        state = self._follow(replace(state, cut=cut, window=window), background, time)
+        return Judgement(cut, window, state.grid), replace(state, time=time)
+
+    def _cut_out(self, frame: Pixels, state: State, time: float, alpha: Floats | None) -> CutOut:
+        started = now()
+        before = state.cut
+        if self.still and before is not None:
+            return before
+        if alpha is None and self.matting is None:
+            raise ValueError("no matting network was loaded: give --mask, or a portrait with transparency")
+        if alpha is None and self.still:
+            assert self.matting is not None
+            alpha = estimate_alpha(self.matting, to_planes(frame))[0, 0].numpy()
+        if alpha is not None:
+            cut = known_cut_out(frame, alpha)
+        else:
+            assert self.matting is not None
+            small = reduce(frame)
+            coarse = estimate_matte(self.matting, small, None if before is None else before.coarse)
+            if before is not None:
+                coarse = steady_matte(coarse, small, before.coarse, before.small, time - state.time)
+            cut = cut_out(frame, small, coarse)
+        self.clock.add("matte", started)
+        return cut
+
+    def _follow(self, state: State, background: Pixels, time: float) -> State:
+        """Ask the harmonizer if it is time to, and move the grid towards its last answer."""
+        started = now()
+        if state.target is None or time - state.asked >= self.pace.estimate_seconds - 1e-6:
+            layers = judged_layers(state, background)
+            state = replace(state, target=settle(self.harmonizer(layers), layers.alpha), asked=time)
+        assert state.target is not None
+        grid = state.target
+        if state.grid is not None and self.pace.grid_seconds > 0:
+            grid = state.grid.lerp(state.target, 1 - exp(-max(0.0, time - state.time) / self.pace.grid_seconds))
+        self.clock.add("estimate", started)
+        return replace(state, grid=grid)
+
+    @torch.no_grad()
+    def draw(self, frame: Pixels, background: Pixels, judgement: Judgement) -> Pixels:
+        """Make the picture of a judgement; bit-equal to the background where nobody is."""
+        cut, window, grid = judgement.cut, judgement.window, judgement.grid
+        if cut is None or window is None or grid is None:
+            return background
+        box = drawn_box(cut.alpha, window)
+        top, left, bottom, right = box
+        if top >= bottom or left >= right:
+            return background
+        started = now()
+        alpha = np.ascontiguousarray(window.draw(cut.alpha, box), np.float32)
+        planes = person_planes(window.draw(frame, box), alpha, cut, window, box)
+        person = crop_grid(self._graded(grid), box, window.canvas).apply(planes[None])[0]
+        started = self.clock.add("apply", started)
+        picture = background.copy()
+        colors = cv2.merge([plane.mul(255).add_(0.5).byte().numpy() for plane in person])
+        picture[top:bottom, left:right] = cv2.blendLinear(
+            colors, picture[top:bottom, left:right].copy(), alpha, 1 - alpha
+        )
+        self.clock.add("composite", started)
+        return picture
+
+    def _graded(self, grid: AffineGrid) -> AffineGrid:
+        """Apply the user's strength, exposure and warmth to a grid."""
+        grid = grid if self.options.strength == 1.0 else grid.shrink(self.options.strength)
+        if not self.options.exposure and not self.options.warmth:
+            return grid
+        gains = grade(self.options.exposure, self.options.warmth).matrix[0, :, :3, 0, 0, 0]  # [3,3]
+        return AffineGrid(torch.einsum("ij,bjkdyx->bikdyx", gains, grid.matrix))
+
+
+def judged_layers(state: State, background: Pixels) -> Layers:
+    """Make the small layers that a harmonizer judges."""
+    assert state.cut is not None and state.window is not None
+    side = _JUDGED_SIDE
+    window = state.window.scaled(side, side)
+    whole = (0, 0, side, side)
+    alpha = window.draw(state.cut.coarse, whole)
+    share = state.cut.coarse[:, :, None]
+    colors = window.draw(own_colors(state.cut) * share, whole) / np.maximum(alpha[:, :, None], 1e-4)
+    step = max(1, min(background.shape[0], background.shape[1]) // (2 * side))
+    scene = resize(background[::step, ::step], (side, side))
+    return Layers(
+        _planes(np.clip(colors, 0, 1)), torch.from_numpy(np.ascontiguousarray(alpha))[None, None], to_planes(scene)
+    )
+
+
+def settle(grid: AffineGrid, alpha: Tensor) -> AffineGrid:
+    """Average a grid to at most 16 cells a side, weighted by the alpha [1,1,H,W] that it was judged for.
+
+    Cells without a person hold nothing that was meant; they get the mean of the others, and a person who moves into
+    them before the next answer keeps its colours.
+    """
+    depth, height, width = grid.shape
+    if height <= 1 and width <= 1:
+        return grid
+    weight = F.adaptive_avg_pool2d(alpha, (height, width))
+    cells = grid.matrix.flatten(1, 3)  # [1,12*D,h,w]
+    mean = (cells * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp_min(1e-6)
+    size = min(height, _CELLS), min(width, _CELLS)
+    faint = 0.02
+    pooled = F.adaptive_avg_pool2d(cells * weight, size) + faint * mean
+    pooled = pooled / (F.adaptive_avg_pool2d(weight, size) + faint)
+    return AffineGrid(pooled.view(-1, 3, 4, depth, *size))
+
+
+def crop_grid(grid: AffineGrid, window: Window, canvas: tuple[int, int]) -> AffineGrid:
+    """Return the grid of a part of the canvas, with as many cells as the whole."""
+    depth, height, width = grid.shape
+    if (height, width) == (1, 1):
+        return grid
+    top, left, bottom, right = window
+    rows = (torch.arange(height) + 0.5) / height * (bottom - top) + top
+    columns = (torch.arange(width) + 0.5) / width * (right - left) + left
+    y, x = torch.meshgrid(rows / canvas[0] * 2 - 1, columns / canvas[1] * 2 - 1, indexing="ij")
+    places = torch.stack([x, y], dim=-1)[None].to(grid.matrix)
+    cells = F.grid_sample(grid.matrix.flatten(1, 3), places, padding_mode="border", align_corners=False)
+    return AffineGrid(cells.view(-1, 3, 4, depth, height, width))
+
+
+def drawn_box(alpha: Floats, window: FrameWindow) -> Window:
+    """Find the part of the canvas [px] in which a person can be seen; empty if there is none."""
+    seen = (alpha > _SEEN).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(seen)
+    if width == 0 or height == 0:
+        return 0, 0, 0, 0
+    corners = np.array([[x - 2, y - 2], [x + width + 2, y + height + 2]], np.float64)
+    places = corners @ window.map(alpha.shape[:2])[:, :2].T + window.map(alpha.shape[:2])[:, 2]
+    left, top = places.min(axis=0)
+    right, bottom = places.max(axis=0)
+    rows, columns = window.canvas
+    return max(0, int(top)), max(0, int(left)), min(rows, int(bottom) + 2), min(columns, int(right) + 2)
+
+
+def person_planes(frame: Pixels, alpha: Floats, cut: CutOut, window: FrameWindow, box: Window) -> Tensor:
+    """Make the person's own colours [3,h,w] in [0,1] in a box of the canvas; where alpha is 1 they are the frame's."""
+    planes = torch.empty(3, *alpha.shape)
+    for plane, channel in zip(planes, cv2.split(frame), strict=True):
+        torch.mul(torch.from_numpy(channel), 1 / 255, out=plane)
+    soft = np.flatnonzero((alpha > 0) & (alpha < 1))
+    if len(soft) == 0:
+        return planes
+    share = alpha.ravel()[soft][:, None]
+    rows, columns = np.divmod(soft, alpha.shape[1])
+    front, back = _read_at((cut.front, cut.back), rows + box[0], columns + box[1], window)
+    seen = frame.reshape(-1, 3)[soft].astype(np.float32) * np.float32(1 / 255)
+    # The part of the pixel that neither spread colour explains goes to the person by its share (matte.py).
+    own = np.clip(front + share * (seen - share * front - (1 - share) * back), 0, 1)
+    for plane, channel in zip(planes, own.T, strict=True):
+        plane.view(-1).numpy()[soft] = channel
+    return planes
+
+
+def _read_at(
+    images: tuple[Floats, ...],  # [k,l,3] each
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    window: FrameWindow,
+) -> list[Floats]:
+    """Read spread colours at pixels of the canvas -> [N,3] each."""
+    back = cv2.invertAffineTransform(window.map(images[0].shape[:2]))
+    count = -(-len(rows) // _MAP_COLUMNS) * _MAP_COLUMNS
+    places = np.zeros((2, count), np.float32)
+    places[0, : len(rows)] = back[0, 0] * columns + back[0, 2]
+    places[1, : len(rows)] = back[1, 1] * rows + back[1, 2]
+    x, y = places.reshape(2, -1, _MAP_COLUMNS)
+    read = (cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for image in images)
+    return [cast(Floats, colors).reshape(-1, 3)[: len(rows)] for colors in read]
+
+
+def _planes(image: Floats) -> Tensor:
+    """[H,W,3] -> [1,3,H,W] float32."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].contiguous()
+
+
+def now() -> float:
+    """Return the processor time of this thread [s]: waiting for others does not count."""
+    return time.thread_time()

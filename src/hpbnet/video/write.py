@@ -1,0 +1,263 @@
+"""Frames with their times -> a video file, with sound copied from another.
+
+Knows codecs, containers and colour tags. The file appears under its name when it is complete, and not before.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .options import Codec
+from .read import Clip, Pixels
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_BT709, _LIMITED = 1, 1  # H.273 codes that the result is tagged with; in swscale BT.709 is 1, too
+_FULL = 2
+_TAIL = 0.5  # [s] of sound kept after the last picture
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How a codec is asked for."""
+
+    name: str  # FFmpeg's
+    crf: int | None  # default quality; None where the codec has none
+    format: str  # of pixels
+    alpha_format: str | None  # with alpha, if it can
+    options: tuple[tuple[str, str], ...] = ()
+
+
+ENCODERS: dict[Codec, Encoder] = {
+    "h264": Encoder("libx264", 20, "yuv420p", None, (("preset", "veryfast"),)),
+    "hevc": Encoder("libx265", 24, "yuv420p", None, (("preset", "veryfast"), ("x265-params", "log-level=error"))),
+    "vp9": Encoder("libvpx-vp9", 31, "yuv420p", "yuva420p", (("b", "0"), ("deadline", "realtime"), ("cpu-used", "6"))),
+    "av1": Encoder("libsvtav1", 32, "yuv420p", None, (("preset", "10"),)),
+    "prores": Encoder("prores_ks", None, "yuv422p10le", "yuva444p10le", ()),
+}
+CONTAINERS: dict[str, tuple[Codec, ...]] = {  # by suffix; the first codec is the default
+    "mp4": ("h264", "hevc", "av1", "vp9"),
+    "m4v": ("h264", "hevc"),
+    "mov": ("h264", "hevc", "prores"),
+    "mkv": ("h264", "hevc", "vp9", "av1", "prores"),
+    "webm": ("vp9", "av1"),
+}
+_WITH_ALPHA: dict[str, Codec] = {"mov": "prores", "mkv": "prores", "webm": "vp9"}
+
+
+def choose_codec(path: Path, codec: Codec | None, alpha: bool = False) -> Codec:
+    """Choose the codec for a file's name.
+
+    Raises:
+        ValueError: a suffix that is not written, or a codec that the container or alpha does not go with.
+    """
+    suffix = path.suffix.lower().lstrip(".")
+    if suffix not in CONTAINERS:
+        raise ValueError(f"{path.name}: videos are written as .{', .'.join(CONTAINERS)}")
+    if alpha and suffix not in _WITH_ALPHA:
+        raise ValueError(f"{path.name}: .{suffix} holds no transparency; write .{', .'.join(_WITH_ALPHA)}")
+    chosen = codec or (_WITH_ALPHA[suffix] if alpha else CONTAINERS[suffix][0])
+    if chosen not in CONTAINERS[suffix]:
+        raise ValueError(f"{path.name}: .{suffix} holds {', '.join(CONTAINERS[suffix])}, not {chosen}")
+    if alpha and ENCODERS[chosen].alpha_format is None:
+        raise ValueError(f"{chosen} holds no transparency; use prores (.mov, .mkv) or vp9 (.webm)")
+    return chosen
+
+
+class Sound:
+    """The first sound of a clip, as packets that are copied and never decoded."""
+
+    def __init__(self, clip: Clip, start: float = 0.0, end: float | None = None) -> None:
+        import av
+
+        self.container: InputContainer = av.open(str(clip.path))
+        self.stream: AudioStream = self.container.streams.audio[0]
+        self.start, self.end, self.origin = start, end, clip.origin
+
+    def packets(self) -> "Iterator[tuple[float, Packet[AudioStream]]]":
+        """Yield packets and the times they belong to, counted from `start` [s]."""
+        base = self.stream.time_base
+        assert base is not None
+        shift = round((Fraction(self.start) + self.origin) / base)
+        if self.start > 0:
+            self.container.seek(shift, stream=self.stream)
+        for packet in self.container.demux(self.stream):
+            if packet.pts is None or packet.dts is None:
+                continue
+            if packet.pts + (packet.duration or 0) <= shift and self.start > 0:
+                continue
+            if self.end is not None and packet.pts * base >= self.end + float(self.origin):
+                return
+            packet.pts -= shift
+            packet.dts -= shift
+            yield float(packet.pts * base), packet
+
+    def close(self) -> None:
+        """Close the file it comes from."""
+        self.container.close()
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a result is to be."""
+
+    path: Path
+    width: int  # [px]
+    height: int
+    time_base: Fraction  # [s] of one pts
+    rate: Fraction  # [1/s] frames, on average
+    codec: Codec | None = None
+    crf: int | None = None
+    alpha: bool = False
+
+
+class VideoWriter:
+    """Writes one film; `close` puts it in place, `abandon` leaves nothing behind.
+
+    Raises:
+        ValueError: the file's name, its codec and alpha do not go together.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, film: Film, sound: Sound | None = None) -> None:
+        self.film = film
+        self.notices: list[str] = []
+        codec = choose_codec(film.path, film.codec, film.alpha)
+        self.encoder = ENCODERS[codec]
+        self._format = self.encoder.alpha_format if film.alpha else self.encoder.format
+        self._size = _even(film.width), _even(film.height)
+        if self._size != (film.width, film.height) and self._format == "yuv420p":
+            self.notices.append(f"{film.width}x{film.height} px is odd; the result is {self._size[0]}x{self._size[1]}")
+        self.frames = 0
+        self.seconds = 0.0  # time at which the last picture ends
+        self._last = -1
+        self._part = film.path.with_name(f".{film.path.stem}.part{film.path.suffix}")
+        self._container = self._open()
+        try:
+            self._stream = self._add_video()
+            self._audio = self._add_audio(sound)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def write(self, pixels: Pixels, pts: int, alpha: Pixels | None = None) -> None:
+        """Encode a picture [H,W,3], with alpha [H,W] if the film has it."""
+        from av import VideoFrame
+
+        width, height = self._size
+        pixels = pixels[:height, :width]
+        if self.film.alpha:
+            assert alpha is not None
+            pixels = np.dstack([pixels, alpha[:height, :width]])
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgba" if self.film.alpha else "rgb24")
+        frame = frame.reformat(
+            format=self._format,
+            src_color_range=_FULL,
+            dst_colorspace=_BT709,
+            dst_color_range=_LIMITED,
+            interpolation="BILINEAR",
+        )
+        self._last = max(pts, self._last + 1)
+        frame.pts, frame.time_base = self._last, self.film.time_base
+        frame.colorspace, frame.color_range = _BT709, _LIMITED
+        frame.color_primaries = frame.color_trc = _BT709
+        self._copy_audio(float(self._last * self.film.time_base))
+        self._container.mux(self._stream.encode(frame))
+        self.frames += 1
+        self.seconds = float(self._last * self.film.time_base + 1 / self.film.rate)
+
+    def close(self, whole: bool = True) -> None:
+        """Finish the film and put it under its name; sound goes on a little after the pictures of a whole one."""
+        if not self.frames:
+            self.abandon()
+            return
+        try:
+            self._copy_audio(self.seconds + (_TAIL if whole else 0.0))
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+            self._part.replace(self.film.path)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        from contextlib import suppress
+
+        with suppress(OSError, ValueError):
+            self._container.close()
+        self._part.unlink(missing_ok=True)
+
+    def _open(self) -> "OutputContainer":
+        import av
+
+        movie = self.film.path.suffix.lower() in (".mp4", ".m4v", ".mov")
+        options = {"movflags": "faststart"} if movie else {}
+        try:
+            self._part.touch()
+        except OSError as error:
+            raise OSError(error.errno or 0, error.strerror or "cannot be written", str(self.film.path)) from None
+        return av.open(str(self._part), "w", options=options)
+
+    def _add_video(self) -> "VideoStream":
+        options = dict(self.encoder.options)
+        crf = self.encoder.crf if self.film.crf is None else self.film.crf
+        if crf is not None and self.encoder.crf is not None:
+            options["crf"] = str(crf)
+        rate = self.film.rate.limit_denominator(100_000)
+        stream: VideoStream = self._container.add_stream(self.encoder.name, rate=rate, options=options)  # type: ignore[assignment]
+        stream.width, stream.height = self._size
+        stream.pix_fmt = self._format
+        stream.time_base = stream.codec_context.time_base = self.film.time_base
+        context = stream.codec_context
+        context.colorspace, context.color_range = _BT709, _LIMITED
+        context.color_primaries = context.color_trc = _BT709
+        if self.film.alpha and self.film.path.suffix.lower() == ".webm":
+            stream.metadata["alpha_mode"] = "1"
+        return stream
+
+    def _add_audio(self, sound: Sound | None) -> "Iterator[tuple[float, Packet[AudioStream]]]":
+        if sound is None:
+            return iter(())
+        name = sound.stream.codec_context.name
+        if name.split("_")[0] != "pcm" and name not in self._container.supported_codecs:
+            return self._drop_audio(name)
+        try:
+            copied = self._container.add_stream_from_template(sound.stream)
+            self._container.start_encoding()
+        except ValueError:  # the container refused it when the header was to be written
+            self._container.close()
+            self._container = self._open()
+            self._stream = self._add_video()
+            return self._drop_audio(name)
+        return ((time, _directed(packet, copied)) for time, packet in sound.packets())
+
+    def _drop_audio(self, name: str) -> "Iterator[tuple[float, Packet[AudioStream]]]":
+        self.notices.append(f"the sound is {name}, which {self.film.path.suffix} cannot hold: the result is silent")
+        return iter(())
+
+    def _copy_audio(self, until: float) -> None:
+        """Copy the sound up to a time [s]."""
+        for time, packet in self._audio:
+            if time > until:
+                self._audio = itertools.chain([(time, packet)], self._audio)
+                return
+            self._container.mux(packet)
+
+
+def _directed(packet: "Packet[AudioStream]", stream: "AudioStream") -> "Packet[AudioStream]":
+    packet.stream = stream
+    return packet
+
+
+def _even(side: int) -> int:
+    return max(2, side - side % 2)
