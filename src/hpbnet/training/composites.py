@@ -43,10 +43,10 @@ class Chances:
     """How often each thing happens to an item."""
 
     plain: float = 0.3  # an item before a plain backdrop is kept; it teaches little
-    relit: float = 0.65  # the pool's own disturbance
-    unchanged: float = 0.1
-    graded: float = 0.4  # the truth is graded
-    exchanged: float = 0.15  # the background is another scene
+    relit: float = 0.75  # the pool's own disturbance
+    unchanged: float = 0.08
+    graded: float = 0.25  # the truth is graded
+    exchanged: float = 0.1  # the background is another scene
     mask: float = 0.5  # the mask is not the one that blended
     jpeg: float = 0.25
 
