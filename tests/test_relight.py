@@ -13,9 +13,11 @@ from hpbnet.relight import (
     frontal_direction,
     head_box,
     inflate,
+    panorama_light,
     sh_basis,
     shade,
     sphere_light,
+    turn_light,
 )
 
 SIDE = 64
@@ -62,6 +64,21 @@ def test_a_lamp_lights_the_surface_that_faces_it() -> None:
     normals = torch.tensor([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]]).T[None, :, :, None]
     towards, away = shade(normals, light)[0, 0, :, 0].tolist()
     assert towards > 5 * away > 0
+
+
+@pytest.mark.parametrize("angle", [0.3, 1.5707963, -2.0])
+def test_a_turned_light_is_the_light_of_a_turned_lamp(angle: float) -> None:
+    x, y, z = 0.48, -0.6, 0.64
+    turned = turn_light(light_from(x, y, z)[:, :, None], angle)[:, :, 0]
+    sine, cosine = math.sin(angle), math.cos(angle)
+    assert torch.allclose(turned, light_from(cosine * x - sine * y, sine * x + cosine * y, z), atol=1e-6)
+
+
+def test_a_panoramas_light_comes_from_where_it_shone() -> None:
+    x, up, forward = 0.48, 0.64, -0.6
+    theirs = sh_basis(torch.tensor([[x, up, forward]]))
+    lamp = sphere_light(torch.tensor([[x, forward, up]]), torch.zeros(1), torch.ones(1))
+    assert torch.allclose(panorama_light(theirs[:, :, None])[:, :, 0], lamp, atol=1e-5)
 
 
 def test_light_from_everywhere_has_no_direction() -> None:

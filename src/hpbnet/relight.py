@@ -39,7 +39,10 @@ _LEAST_SHADE = 0.1
 _PLAIN_LIGHT = ((0.0, -0.9, 0.436), 0.5, 0.8)  # what a portrait is usually lit by: direction, ambient, intensity
 _SOURCE_RIDGE, _SOURCE_TRUST = 0.1, 0.7
 _SOURCE_RANGE = (-2.3, 0.7)  # natural logarithms
-_COSINE_LOBE = (math.pi, 2 * math.pi / 3, math.pi / 4)  # clamped cosine by order [RH01]
+# the clamped cosine's weight of each order [RH01], coefficient by coefficient
+_ORDER_WEIGHTS = (math.pi, *(2 * math.pi / 3,) * 3, *(math.pi / 4,) * 5)
+SKY = math.pi * _BASIS[0]  # coefficient of order 0 of an even white light of intensity 1
+DPR_SCALE = 0.7  # the authors of [ZHSJ19] multiply their lights by this
 
 
 def sh_basis(direction: Tensor) -> Tensor:
@@ -68,12 +71,48 @@ def sphere_light(
     intensity: Tensor,  # [B] 1: as bright as the lights DPR comes with
 ) -> Tensor:
     """Return the light [B,9] of a soft lamp and an even sky, as the image of a lit sphere would show it."""
-    orders = direction.new_tensor([_COSINE_LOBE[0], *[_COSINE_LOBE[1]] * 3, *[_COSINE_LOBE[2]] * 5])
-    lamp = sh_basis(direction) * orders
+    lamp = sh_basis(direction) * direction.new_tensor(_ORDER_WEIGHTS)
     sky = torch.zeros_like(lamp)
     sky[:, 0] = lamp[:, 0]
     light: Tensor = torch.lerp(lamp, sky, ambient[:, None]) * intensity[:, None]
     return light
+
+
+def turn_light(
+    light: Tensor,  # [B,9,C]
+    angle: float,  # [rad] about the vertical; positive moves a lamp on the right away from the camera
+) -> Tensor:
+    """Turn a light about the vertical axis."""
+    one, y, z, x, yx, yz, polar, xz, planar = light.unbind(1)
+    sine, cosine = math.sin(angle), math.cos(angle)
+    sine2, cosine2 = math.sin(2 * angle), math.cos(2 * angle)
+    turned = [
+        one,
+        cosine * y + sine * x,
+        z,
+        cosine * x - sine * y,
+        cosine2 * yx + sine2 * planar,
+        cosine * yz + sine * xz,
+        polar,
+        cosine * xz - sine * yz,
+        cosine2 * planar - sine2 * yx,
+    ]
+    return torch.stack(turned, dim=1)
+
+
+def panorama_light(
+    radiance: Tensor,  # [B,9,C] in the basis 1, y, z, x, xy, yz, 3z2-1, xz, x2-y2; y up, +z the panorama's centre
+) -> Tensor:
+    """Turn the radiance of a panorama into the light that falls by normal, in our axes: X = x, Y = z, Z = y.
+
+    The camera looks at the panorama's centre, so that the portrait stands before it and is lit from its edges.
+    """
+    one, y, z, x, xy, yz, polar, xz, planar = radiance.unbind(1)
+    # with z2 = 1 - x2 - y2 the two diagonal functions about the other axis are a rotation and a mirroring of these
+    half, root = 0.5, math.sqrt(3) / 2
+    second = [xz, yz, -half * polar - root * planar, xy, half * planar - root * polar]
+    light = torch.stack([one, z, y, x, *second], dim=1)
+    return light * light.new_tensor(_ORDER_WEIGHTS)[None, :, None]
 
 
 def frontal_direction(generator: torch.Generator) -> Tensor:

@@ -28,7 +28,9 @@ _path = click.Path(path_type=Path)
 @click.option("--split", default="train", show_default=True, help="Rows of PORTRAITS/index.csv to use, if any.")
 @click.option("--relighter", default="builtin", show_default=True, help="builtin, or dpr:PATH to DPR's weights.")
 @click.option("--illuminants", type=_path, help="Measured illuminants, .npy [N,3], in place of black bodies.")
-@click.option("--lights", type=_path, help="Lights for the relighter, .npz with `sh` [N,9], in place of random lamps.")
+@click.option(
+    "--lights", type=_path, help="Lights in place of random lamps, .npz with `sh` [N,9] (DPR) or [N,9,3] (HDR)."
+)
 @click.option("--pool", is_flag=True, help="Write arrays for a training in place of pictures.")
 @click.option("--preview", is_flag=True, help="Also write preview.png, a contact sheet.")
 @click.option(

@@ -4,6 +4,7 @@ Everything is drawn first (`draw_parameters`) and then applied (`disturb`), so t
 the picture.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from ..disturb import (
     transfer_color_reinhard,
     transfer_histogram,
 )
-from ..relight import Relighter, builtin_relighter, frontal_direction, sphere_light
+from ..relight import SKY, Relighter, builtin_relighter, frontal_direction, sphere_light, turn_light
 from .draws import Triple, choose, happens, three, uniform, whole
 from .grading import Grade, apply_grade, draw_grade, draw_illuminant
 from .recipe import PERSON, SCENE, Recipe
@@ -42,7 +43,7 @@ class Light:
     ambient: float
     intensity: float
     colour: Triple | None = None  # linear RGB of the lamp where white is 1, 1, 1; None: grey, by the relighter
-    coefficients: tuple[float, ...] | None = None  # a given light [9] in place of a lamp
+    coefficients: tuple[tuple[float, ...], ...] | None = None  # a given light [9][1 or 3] in place of a lamp
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Lights(NamedTuple):
     """Measured lights to draw from, where there are any."""
 
     illuminants: Tensor | None = None  # [N,3] linear RGB as factors of a neutral light
-    spheres: Tensor | None = None  # [N,9] in place of random sphere lights
+    spheres: Tensor | None = None  # [N,9,1] or, coloured, [N,9,3] in place of random sphere lights
 
 
 def make_item(
@@ -162,7 +163,10 @@ def disturb(sources: Sources, drawn: Parameters, relighter: Relighter) -> Item:
 def relight(image: Tensor, alpha: Tensor, light: Light, relighter: Relighter) -> Tensor:
     """Put a portrait under a drawn light; a coloured one needs the built-in relighter."""
     if light.coefficients:
-        return relighter(image, alpha, torch.tensor([light.coefficients]))
+        given = torch.tensor([light.coefficients])
+        return (
+            relighter(image, alpha, given[:, :, 0]) if given.shape[2] == 1 else builtin_relighter(image, alpha, given)
+        )
     ambient, intensity = torch.tensor([light.ambient]), torch.tensor([light.intensity])
     grey = sphere_light(torch.tensor([light.direction]), ambient, intensity)
     if light.colour is None:
@@ -179,7 +183,10 @@ def _draw_light(recipe: Recipe, coloured: bool, generator: torch.Generator, ligh
         return Light((x, y, z), ambient, intensity, draw_illuminant(recipe.tint_mired, generator, lights.illuminants))
     if lights.spheres is not None:
         given = lights.spheres[whole(len(lights.spheres), generator)]
-        return Light((x, y, z), ambient, intensity, coefficients=tuple(given.tolist()))
+        if given.shape[1] == 3:  # a panorama: any part of it may lie behind the person, and its exposure is unknown
+            given = turn_light(given[None], uniform((-math.pi, math.pi), generator))[0]
+            given = given * intensity * SKY / given[0].mean().clamp_min(1e-6)
+        return Light((x, y, z), ambient, intensity, coefficients=tuple(map(tuple, given.tolist())))
     return Light((x, y, z), ambient, intensity)
 
 

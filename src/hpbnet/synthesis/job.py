@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..relight import Relighter, builtin_relighter, dpr_relighter, load_dpr
+from ..relight import DPR_SCALE, Relighter, builtin_relighter, dpr_relighter, load_dpr, panorama_light
 from .draws import seeded, whole
 from .item import Item, Lights, Sources, make_item
 from .portraits import Box, Portrait, Square, random_portrait, read_square
@@ -37,7 +37,7 @@ class Job:
     size: int = 256  # [px]
     seed: int = 0
     illuminants: Path | None = None  # .npy [N,3] measured lights, rgb
-    lights: Path | None = None  # .npz with `sh` [N,9] grey lights in the relighter's convention
+    lights: Path | None = None  # .npz with `sh`: [N,9] grey lights as DPR's, or [N,9,3] panoramas
 
     def __post_init__(self) -> None:
         if self.recipe not in RECIPES:
@@ -171,7 +171,7 @@ def load_relighter(spec: str) -> Relighter:
 
 @lru_cache(maxsize=2)
 def read_lights(illuminants: Path | None, lights: Path | None) -> Lights:
-    """Read measured lights; illuminants become factors of their own median."""
+    """Read measured lights; illuminants become factors of their own median, panoramas light in our axes."""
     colours = spheres = None
     if illuminants:
         measured = torch.from_numpy(np.load(illuminants).astype(np.float32))
@@ -179,9 +179,12 @@ def read_lights(illuminants: Path | None, lights: Path | None) -> Lights:
             raise ValueError(f"{illuminants} holds {list(measured.shape)}; expected [N,3] illuminants")
         colours = measured / measured.median(dim=0).values
     if lights:
-        spheres = torch.from_numpy(np.load(lights)["sh"].astype(np.float32))
-        if spheres.dim() != 2 or spheres.shape[1] != 9:
-            raise ValueError(f"{lights} holds {list(spheres.shape)}; expected `sh` [N,9] grey lights")
+        given = torch.from_numpy(np.load(lights)["sh"].astype(np.float32))
+        if given.dim() not in (2, 3) or given.shape[1] != 9:
+            raise ValueError(
+                f"{lights} holds {list(given.shape)}; expected `sh` [N,9] grey lights or [N,9,3] panoramas"
+            )
+        spheres = DPR_SCALE * given[:, :, None] if given.dim() == 2 else panorama_light(given)
     return Lights(colours, spheres)
 
 
