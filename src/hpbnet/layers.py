@@ -24,6 +24,7 @@ _CUT_ALPHA, _CUT_SHARE = 0.5, 0.01  # a side is cut where this much of the photo
 _HEIGHT_SHARE, _WIDTH_SHARE = 0.8, 0.94  # of the canvas that the default framing fills at most
 _HEAD_ROOM = 0.05  # of the canvas height, above a person taller than the canvas
 _LEAST_SEEN = 0.85  # of a cut-out's height that must stay visible when it is enlarged to span the canvas
+_SPARE = 3  # an enlarged plane may be this many times the window cut out of it; else only the window is drawn
 _DISC_RADIUS = 8  # [px] of the largest disc that is convolved directly
 
 
@@ -293,8 +294,8 @@ def _crop(image: Tensor, placement: Placement) -> Tensor:
 
 
 def _divide(premultiplied: Tensor, alpha: Tensor) -> Tensor:
-    """Undo the premultiplication; black where alpha is 0."""
-    return (premultiplied / alpha.clamp_min(1e-4)).clamp_(0.0, 1.0)
+    """Undo the premultiplication, in place; black where alpha is 0."""
+    return premultiplied.div_(alpha.clamp_min(1e-4)).clamp_(0.0, 1.0)
 
 
 def _resample(image: Tensor, size: tuple[int, int], window: Window | None = None) -> Tensor:
@@ -306,12 +307,13 @@ def _resample(image: Tensor, size: tuple[int, int], window: Window | None = None
         return image[:, :, top:bottom, left:right].clone()
     drawn = np.empty((image.shape[1], bottom - top, right - left), np.float32)
     x, y = columns / wide, rows / tall
-    back = np.array([[x, 0, (left + 0.5) * x - 0.5], [0, y, (top + 0.5) * y - 0.5]])
+    method = cv2.INTER_AREA if x >= 1 and y >= 1 else cv2.INTER_CUBIC
     for plane, result in zip(image[0].contiguous().numpy(), drawn, strict=True):
-        if x >= 1 and y >= 1:
-            result[:] = cv2.resize(plane, (wide, tall), interpolation=cv2.INTER_AREA)[top:bottom, left:right]
+        if method == cv2.INTER_AREA or tall * wide <= _SPARE * result.size:
+            result[:] = cv2.resize(plane, (wide, tall), interpolation=method)[top:bottom, left:right]
         else:
-            flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+            back = np.array([[x, 0, (left + 0.5) * x - 0.5], [0, y, (top + 0.5) * y - 0.5]])
+            flags = method | cv2.WARP_INVERSE_MAP
             cv2.warpAffine(plane, back, result.shape[::-1], result, flags, cv2.BORDER_REPLICATE)
     return torch.from_numpy(drawn)[None]
 
