@@ -25,8 +25,9 @@ from hpbnet.video.cutout import steady_matte  # noqa: E402
 from hpbnet.video.cuts import is_cut, thumbnail  # noqa: E402
 from hpbnet.video.options import VideoOptions  # noqa: E402
 from hpbnet.video.read import open_clip, read_frames  # noqa: E402
-from hpbnet.video.run import ahead, compose_video  # noqa: E402
+from hpbnet.video.run import compose_video  # noqa: E402
 from hpbnet.video.step import FrameStep, Pace, State, crop_grid, settle  # noqa: E402
+from hpbnet.video.threads import ahead  # noqa: E402
 from hpbnet.video.write import Film, VideoWriter, choose_codec  # noqa: E402
 
 WIDTH, HEIGHT = 96, 64
@@ -610,3 +611,19 @@ def test_a_mask_of_another_size_is_refused(desk: Path) -> None:
     options = VideoOptions(mask=str(desk / "small.png"))
     with pytest.raises(ValueError, match="the mask is 8x8 px, the portrait 96x64"):
         compose_video(desk / "person.mp4", desk / "place.png", desk / "out.mp4", IDENTITY, None, options)
+
+
+def test_a_cut_out_clip_is_transparent_and_keeps_the_persons_colours(desk: Path) -> None:
+    assert main(["matte", "person.mp4", "--mask", "mask.mkv", "-o", "cut.mov"]) == 0
+    frames = list(read_frames(open_clip(desk / "cut.mov")))
+    assert len(frames) == 8
+    assert frames[2].alpha is not None
+    assert np.abs(frames[2].alpha.astype(int) - mask_of(person(2))).mean() < 2
+    assert np.abs(frames[2].pixels[HEIGHT // 2, WIDTH // 2].astype(int) - (200, 60, 50)).max() <= 4
+    assert main(["video", "cut.mov", "place.png", "--harmonizer", "none", "-o", "out.mp4"]) == 0  # needs no mask
+
+
+def test_the_alpha_alone_is_written_as_a_grey_clip(desk: Path) -> None:
+    assert main(["matte", "person.mp4", "--mask", "mask.mkv", "--alpha-only", "-o", "alpha.mp4"]) == 0
+    frame = next(read_frames(open_clip(desk / "alpha.mp4")))
+    assert np.abs(frame.pixels[:, :, 0].astype(int) - mask_of(person())).mean() < 4

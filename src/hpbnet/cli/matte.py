@@ -11,13 +11,21 @@ if TYPE_CHECKING:
     from ..pipeline import CutOut
 
 
+_CLIPS = (".mov", ".mkv", ".webm", ".mp4", ".m4v")
+
+
 @click.command("matte")
 @click.argument("portrait", type=click.Path(path_type=Path, allow_dash=True))
 @takes_output
 @click.option("--mask", type=click.Path(path_type=Path), help="White where the person is; used instead of the network.")
 @click.option("--alpha-only", is_flag=True, help="Write the alpha alone, as a grey picture.")
 def command(portrait: Path, output: Output, mask: Path | None, alpha_only: bool) -> int:
-    """Cut the person out of PORTRAIT (a photo, - for stdin, or a folder), with transparency."""
+    """Cut the person out of PORTRAIT (a photo, a clip, - for stdin, or a folder), with transparency.
+
+    A clip is written where -o ends in .mov or .mkv (ProRes) or .webm (VP9); with --alpha-only in .mp4, too.
+    """
+    if output.path.suffix.lower() in _CLIPS:
+        return _cut_out_clip(portrait, output, mask, alpha_only)
     jobs = plan_jobs(portrait, [mask], output)
 
     from ..pipeline import Pipeline
@@ -31,3 +39,18 @@ def command(portrait: Path, output: Output, mask: Path | None, alpha_only: bool)
         return cut_out.alpha_only() if alpha_only else cut_out
 
     return run_jobs(jobs, make, output)
+
+
+def _cut_out_clip(portrait: Path, output: Output, mask: Path | None, alpha_only: bool) -> int:
+    """Cut the person out of every frame of a clip."""
+    from ..pipeline import Pipeline
+    from ..video.options import VideoOptions
+    from ..video.run import cut_out_video
+    from ..video.sources import needs_matting
+    from .video import Bar, tell
+
+    options = VideoOptions(mask=None if mask is None else str(mask))
+    pipeline = Pipeline.from_pretrained(matting="matting" if needs_matting(portrait, mask) else None)
+    with Bar() as show:
+        report = cut_out_video(portrait, output.path, pipeline.matting, options, alpha_only, show)
+    return tell(report, output.as_json)

@@ -30,7 +30,8 @@ def command(portrait: Path, background: Path, output: Path, as_json: bool, setti
     Each is a clip or a picture, at least one a clip. Ctrl-C keeps what is done, as a playable file.
     """
     from ..pipeline import Pipeline
-    from ..video.run import compose_video, needs_matting
+    from ..video.run import compose_video
+    from ..video.sources import needs_matting
 
     matting = "matting" if needs_matting(portrait, settings.mask) else None
     pipeline = Pipeline.from_pretrained(settings.harmonizer, matting)

@@ -3,50 +3,27 @@
 Memory does not grow with the length of the clip: no more than a few frames wait anywhere.
 """
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
+import cv2
 import numpy as np
 from torch import nn
 
-from ..harmonize import Harmonizer
-from ..image import read_picture
-from ..image.picture import to_samples
-from .canvas import fit_scene
+from ..harmonize import Harmonizer, identity
+from .canvas import FrameWindow, fit_scene
 from .options import VideoOptions
-from .read import Clip, Floats, Frame, Pixels, is_picture, open_clip, read_frames
-from .step import FrameStep, Judgement, State, now
+from .read import Clip, Floats, Frame, Pixels, open_clip, read_frames, resize
+from .sources import Source, Still, canvas_size, mask_at, open_source, scene_at, to_alpha
+from .step import FrameStep, Judgement, State, person_planes
+from .threads import ahead, now, timed
 from .write import Film, Sound, VideoWriter
 
-Item = TypeVar("Item")
-Progress = Callable[[int, float, float | None], None]  # frames done, time in the clip [s], its length [s]
-
-_WAITING = 4  # frames that wait between two stages
-_PORTRAIT, _BACKGROUND = "the portrait", "the background"
-
-
-@dataclass(frozen=True)
-class Still:
-    """A picture that stands for a clip."""
-
-    path: Path
-    pixels: Pixels  # [H,W,3]
-    alpha: Pixels | None  # [H,W]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width [px]."""
-        height, width = self.pixels.shape[:2]
-        return height, width
-
-
-Source = Clip | Still
+Progress = Callable[[int, float, float | None], None]  # frames done, seconds done, seconds in all
 
 
 @dataclass(frozen=True)
@@ -67,11 +44,12 @@ class Report:
 
 
 @dataclass
-class _Tally:
+class _Counts:
+    """What a report counts."""
+
     repeated: int = 0
     empty: int = 0
     cuts: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,10 +57,11 @@ class _Moment:
     """What belongs together at one time: a frame, its background, and what was made of them."""
 
     frame: Frame
-    scene: Pixels
-    alpha: Floats | None = None  # where it is known
+    scene: Pixels | None = None
+    alpha: Floats | None = None  # of the frame, where it is known
     judgement: Judgement | None = None
     picture: Pixels | None = None
+    opacity: Pixels | None = None  # of the picture, if it has any
 
 
 def compose_video(
@@ -109,212 +88,144 @@ def compose_video(
         raise ValueError(f"{portrait} and {background} are both pictures: use `hpbnet compose`")
     clip = person if isinstance(person, Clip) else cast(Clip, place)
     size = canvas_size(person, place, options)
-    film = Film(Path(destination), size[1], size[0], clip.time_base, clip.rate, options.codec, options.crf)
-    step = FrameStep(harmonizer, matting, options, still=isinstance(person, Still))
+    step, counts = FrameStep(harmonizer, matting, options, still=isinstance(person, Still)), _Counts()
     sound, notices = _sound(person, place, options)
+    moments = ahead(_moments(person, place, size, options, step, counts))
+    drawn = ahead(_drawn(ahead(_judged(moments, step, counts)), step))
+    film = Film(Path(destination), size[1], size[0], clip.time_base, clip.rate, options.codec, options.crf)
+    return _make(drawn, film, sound, clip, options, step, counts, notices, progress)
+
+
+def cut_out_video(
+    portrait: str | Path,
+    destination: str | Path,
+    matting: nn.Module | None = None,
+    options: VideoOptions | None = None,
+    alpha_only: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Cut the person out of a clip, and write a video with transparency, or of the alpha alone.
+
+    Raises:
+        ValueError: the file is no video, or names and codecs that do not go together.
+        OSError: a file cannot be read or written, or the disk is full; nothing is left of the result then.
+    """
+    options = options or VideoOptions()
+    clip = open_clip(portrait)
+    step, counts = FrameStep(identity, matting, options), _Counts()
+    sound, notices = _sound(clip, clip, options)
+    drawn = ahead(_cut_out(ahead(_moments(clip, None, clip.size, options, step, counts)), step, counts, alpha_only))
+    film = Film(Path(destination), clip.width, clip.height, clip.time_base, clip.rate, options.codec, options.crf)
+    film = replace(film, alpha=not alpha_only)
+    return _make(drawn, film, sound, clip, options, step, counts, notices, progress)
+
+
+def _make(
+    drawn: Iterator[_Moment],
+    film: Film,
+    sound: Sound | None,
+    clip: Clip,
+    options: VideoOptions,
+    step: FrameStep,
+    counts: _Counts,
+    notices: tuple[str, ...],
+    progress: Progress | None,
+) -> Report:
+    """Write what is drawn; nothing is left behind where that fails."""
     started = time.perf_counter()
-    writer = VideoWriter(film, sound)
-    tally = _Tally()
+    writer: VideoWriter | None = None
     try:
-        moments = ahead(_moments(person, place, size, options, tally))
-        moments = ahead(_judged(moments, step, tally))
-        drawn = ahead(_drawn(moments, step, tally))
-        interrupted = _write(drawn, writer, clip, options, tally, progress)
+        writer = VideoWriter(film, sound)
+        interrupted = _write(drawn, writer, clip, options, step, progress)
         if not interrupted and not writer.frames:
             raise ValueError(f"nothing lies between {options.start:g} s and the end of {clip.path}")
     except BaseException:
-        writer.abandon()
+        if writer is not None:
+            writer.abandon()
         raise
     finally:
         if sound is not None:
             sound.close()
-    shares = tuple((tally.seconds | step.clock.seconds).items())
-    notices = (*notices, *writer.notices, *_tell(tally))
-    elapsed = time.perf_counter() - started
+    size, elapsed = (film.height, film.width), time.perf_counter() - started
+    shares = tuple(step.clock.seconds.items())
     report = Report(film.path, writer.frames, writer.seconds, size, elapsed, shares, interrupted=interrupted)
-    return replace(report, repeated=tally.repeated, empty=tally.empty, cuts=tally.cuts, notices=notices)
-
-
-def open_source(path: str | Path) -> Source:
-    """Open a picture or a clip.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if not is_picture(path):
-        return open_clip(path)
-    picture = read_picture(Path(path))
-    alpha = None if picture.alpha is None else cast(Pixels, to_samples(picture.alpha)[:, :, 0])
-    return Still(Path(path), cast(Pixels, to_samples(picture.pixels)), alpha)
-
-
-def needs_matting(portrait: str | Path, mask: object = None) -> bool:
-    """Tell whether the person of a clip or picture must be found: there is no mask, and no transparency."""
-    if mask is not None:
-        return False
-    source = open_source(portrait)
-    return source.alpha is None if isinstance(source, Still) else not source.transparent
-
-
-def canvas_size(portrait: Source, background: Source, options: VideoOptions) -> tuple[int, int]:
-    """Return height and width [px] of the result: as asked, else the background clip's, else the portrait clip's."""
-    if options.size is not None:
-        return options.size[1], options.size[0]
-    return background.size if isinstance(background, Clip) else portrait.size
-
-
-def ahead(items: Iterable[Item], waiting: int = _WAITING) -> Iterator[Item]:
-    """Work through an iterable in a thread of its own, at most `waiting` items ahead; its errors are raised here."""
-    ready: queue.Queue[tuple[Item | None, BaseException | None, bool]] = queue.Queue(waiting)
-    stop = threading.Event()
-
-    def put(entry: tuple[Item | None, BaseException | None, bool]) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        source = iter(items)
-        try:
-            for item in source:
-                if not put((item, None, False)):
-                    break
-            else:
-                put((None, None, True))
-        except BaseException as error:  # handed to the thread that waits for it
-            put((None, error, True))
-        finally:
-            if hasattr(source, "close"):
-                source.close()
-
-    thread = threading.Thread(target=work, name="hpbnet-video", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error, done = ready.get()
-            if error is not None:
-                raise error
-            if done:
-                return
-            yield cast(Item, item)
-    finally:
-        stop.set()
-        thread.join()
-
-
-def background_at(background: Clip, options: VideoOptions, canvas: tuple[int, int]) -> Generator[Pixels, float, None]:
-    """Give the background's picture, fitted to the canvas, for each time [s] that is sent in; ends where it stops."""
-    shown: Pixels | None = None
-    offset = 0.0  # [s] at which this turn of the loop began
-    wanted = yield np.empty(0, np.uint8)  # the first `send` starts it
-    while True:
-        frames = read_frames(background)
-        last = 0.0
-        following = next(frames, None)
-        while following is not None:
-            if following.time + offset <= wanted + 1e-6 or shown is None:
-                current, last = following, following.time
-                following = next(frames, None)
-                if following is not None and following.time + offset <= wanted + 1e-6:
-                    continue
-                shown = fit_scene(current.pixels, canvas, options.fit, options.blur)
-                continue
-            wanted = yield shown
-        end = offset + last + float(1 / background.rate)
-        assert shown is not None
-        while wanted < end - 1e-6 or options.background_end == "freeze":
-            wanted = yield shown
-        if options.background_end == "stop":
-            return
-        offset = end
+    notices = (*notices, *writer.notices, *_tell(counts))
+    return replace(report, repeated=counts.repeated, empty=counts.empty, cuts=counts.cuts, notices=notices)
 
 
 def _moments(
-    portrait: Source, background: Source, canvas: tuple[int, int], options: VideoOptions, tally: _Tally
+    portrait: Source,
+    background: Source | None,
+    canvas: tuple[int, int],
+    options: VideoOptions,
+    step: FrameStep,
+    counts: _Counts,
 ) -> Iterator[_Moment]:
     """Pair frames, backgrounds and masks by time."""
-    mask = _mask_at(options.mask, portrait) if options.mask is not None else None
+    mask = mask_at(options.mask, portrait) if options.mask is not None else None
     if isinstance(portrait, Still):
-        alpha = mask(0.0, portrait.size) if mask else _alpha(portrait.alpha)
         assert isinstance(background, Clip)
-        for frame in _timed(read_frames(background, options.start, options.end), tally, "decode"):
+        alpha = mask(0.0) if mask else to_alpha(portrait.alpha)
+        for frame in timed(read_frames(background, options.start, options.end), step.clock, "decode"):
+            counts.repeated += frame.repeated
             scene = fit_scene(frame.pixels, canvas, options.fit, options.blur)
-            tally.repeated += frame.repeated
             yield _Moment(replace(frame, pixels=portrait.pixels), scene, alpha)
         return
-    scene_at = _scene_at(background, options, canvas)
+    behind = None if background is None else scene_at(background, options, canvas)
     first: float | None = None
-    for frame in _timed(read_frames(portrait, options.start, options.end), tally, "decode"):
-        tally.repeated += frame.repeated
+    for frame in timed(read_frames(portrait, options.start, options.end), step.clock, "decode"):
+        counts.repeated += frame.repeated
         started = now()
         first = frame.time if first is None else first
-        behind = scene_at(frame.time - first)
-        if behind is None:
+        place = None if behind is None else behind(frame.time - first)
+        if behind is not None and place is None:
             return
-        known = mask(frame.time, portrait.size) if mask else _alpha(frame.alpha)
-        tally.seconds["background"] = tally.seconds.get("background", 0.0) + now() - started
-        yield _Moment(frame, behind, known)
+        known = mask(frame.time) if mask else to_alpha(frame.alpha)
+        step.clock.add("background", started)
+        yield _Moment(frame, place, known)
 
 
-def _scene_at(background: Source, options: VideoOptions, canvas: tuple[int, int]) -> Callable[[float], Pixels | None]:
-    """Give the background at a time [s]; None where it has ended."""
-    if isinstance(background, Still):
-        still = fit_scene(background.pixels, canvas, options.fit, options.blur)
-        return lambda time: still
-    seeker = background_at(background, options, canvas)
-    next(seeker)
-
-    def at(time: float) -> Pixels | None:
-        try:
-            return seeker.send(time)
-        except StopIteration:
-            return None
-
-    return at
-
-
-def _mask_at(source: object, portrait: Source) -> Callable[[float, tuple[int, int]], Floats]:
-    """Read a mask that is a picture or a clip -> the alpha [H,W] at a time [s]."""
-    assert isinstance(source, str | Path)
-    opened = open_source(source)
-    if opened.size != portrait.size:
-        (height, width), (rows, columns) = opened.size, portrait.size
-        raise ValueError(f"the mask is {width}x{height} px, the portrait {columns}x{rows}; they must agree")
-    if isinstance(opened, Still):
-        alpha = _unit(opened.pixels[:, :, 1])
-        return lambda time, size: alpha
-    seeker = background_at(opened, VideoOptions(background_end="freeze"), opened.size)
-    next(seeker)
-    return lambda time, size: _unit(seeker.send(time)[:, :, 1])
-
-
-def _alpha(alpha: Pixels | None) -> Floats | None:
-    return None if alpha is None else _unit(alpha)
-
-
-def _unit(samples: Pixels) -> Floats:
-    return samples.astype(np.float32) * np.float32(1 / 255)
-
-
-def _judged(moments: Iterable[_Moment], step: FrameStep, tally: _Tally) -> Iterator[_Moment]:
+def _judged(moments: Iterable[_Moment], step: FrameStep, counts: _Counts) -> Iterator[_Moment]:
     state = State()
     for moment in moments:
-        frame = moment.frame
-        judgement, state = step.judge(frame.pixels, moment.scene, state, frame.time, moment.alpha)
-        tally.empty += judgement.cut is None
-        tally.cuts = state.cuts
+        frame, scene = moment.frame, moment.scene
+        assert scene is not None
+        judgement, state = step.judge(frame.pixels, scene, state, frame.time, moment.alpha)
+        counts.empty += judgement.cut is None
+        counts.cuts = state.cuts
         yield replace(moment, judgement=judgement)
 
 
-def _drawn(moments: Iterable[_Moment], step: FrameStep, tally: _Tally) -> Iterator[_Moment]:
+def _drawn(moments: Iterable[_Moment], step: FrameStep) -> Iterator[_Moment]:
     for moment in moments:
-        assert moment.judgement is not None
+        assert moment.judgement is not None and moment.scene is not None
         picture = step.draw(moment.frame.pixels, moment.scene, moment.judgement)
         yield replace(moment, picture=picture, judgement=None)
+
+
+def _cut_out(moments: Iterable[_Moment], step: FrameStep, counts: _Counts, alpha_only: bool) -> Iterator[_Moment]:
+    """Make the person's own colours and the alpha of each frame."""
+    state = State()
+    for moment in moments:
+        pixels = moment.frame.pixels
+        state = step.find(pixels, state, moment.frame.time, moment.alpha)
+        counts.empty += state.cut is None
+        counts.cuts = state.cuts
+        height, width = pixels.shape[:2]
+        colors, alpha = np.zeros_like(pixels), np.zeros((height, width), np.float32)
+        if state.cut is not None:
+            started = now()
+            box = (0, 0, height, width)
+            window = FrameWindow((height, width), box)
+            alpha = np.ascontiguousarray(window.draw(state.cut.alpha, box))
+            planes = person_planes(pixels, alpha, state.cut, window, box)
+            colors = cv2.merge([plane.mul(255).add_(0.5).byte().numpy() for plane in planes])
+            spread = resize(state.cut.front, (width, height), cv2.INTER_LINEAR)[alpha == 0]
+            colors[alpha == 0] = (spread * 255 + 0.5).astype(np.uint8)  # or the old background would be kept, unseen
+            step.clock.add("apply", started)
+        opacity = (alpha * 255 + 0.5).astype(np.uint8)
+        picture = cv2.merge([opacity] * 3) if alpha_only else colors
+        yield replace(moment, picture=cast(Pixels, picture), opacity=None if alpha_only else opacity)
 
 
 def _write(
@@ -322,7 +233,7 @@ def _write(
     writer: VideoWriter,
     clip: Clip,
     options: VideoOptions,
-    tally: _Tally,
+    step: FrameStep,
     progress: Progress | None,
 ) -> bool:
     """Encode pictures as they come; tell whether the user interrupted."""
@@ -333,8 +244,8 @@ def _write(
         for moment in moments:
             started = now()
             assert moment.picture is not None
-            writer.write(moment.picture, moment.frame.pts - shift)
-            tally.seconds["encode"] = tally.seconds.get("encode", 0.0) + now() - started
+            writer.write(moment.picture, moment.frame.pts - shift, moment.opacity)
+            step.clock.add("encode", started)
             if progress is not None:
                 progress(writer.frames, writer.seconds, length)
     except KeyboardInterrupt:
@@ -355,28 +266,17 @@ def _sound(portrait: Source, background: Source, options: VideoOptions) -> tuple
     asked = options.audio or ("portrait" if isinstance(portrait, Clip) else "background")
     if asked == "none":
         return None, ()
-    source, role = (portrait, _PORTRAIT) if asked == "portrait" else (background, _BACKGROUND)
+    source, role = (portrait, "the portrait") if asked == "portrait" else (background, "the background")
     if isinstance(source, Still) or source.audio is None:
         return None, () if options.audio is None else (f"{role} has no sound: the result is silent",)
     main = source is portrait or isinstance(portrait, Still)
     return Sound(source, options.start if main else 0.0, options.end if main else None), ()
 
 
-def _tell(tally: _Tally) -> tuple[str, ...]:
+def _tell(counts: _Counts) -> tuple[str, ...]:
     notices = []
-    if tally.repeated:
-        notices.append(f"{tally.repeated} frames could not be decoded; the frames before them are repeated")
-    if tally.empty:
-        notices.append(f"{tally.empty} frames show nobody; they show the background alone")
+    if counts.repeated:
+        notices.append(f"{counts.repeated} frames could not be decoded; the frames before them are repeated")
+    if counts.empty:
+        notices.append(f"{counts.empty} frames show nobody; those show the background alone")
     return tuple(notices)
-
-
-def _timed(items: Iterator[Item], tally: _Tally, part: str) -> Iterator[Item]:
-    """Add the time spent on making each item to a part of the work."""
-    while True:
-        started = now()
-        item = next(items, None)
-        tally.seconds[part] = tally.seconds.get(part, 0.0) + now() - started
-        if item is None:
-            return
-        yield item

@@ -9,8 +9,7 @@ exponentially, so that it neither jumps nor flickers, and follows a slow change 
 constant.
 """
 
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import exp, inf
 from typing import cast
 
@@ -32,6 +31,7 @@ from .cutout import CutOut, cut_out, estimate_matte, known_cut_out, own_colors, 
 from .cuts import is_cut, thumbnail
 from .options import VideoOptions
 from .read import Floats, Pixels, resize
+from .threads import Clock, now
 
 GRID_SECONDS = 0.8  # [s] time constant of the grid
 ESTIMATE_SECONDS = 0.25  # [s] between two questions to the harmonizer
@@ -57,6 +57,7 @@ class State:
     """What one frame hands to the next."""
 
     time: float = -inf  # [s] of that frame
+    before: float = -inf  # [s] when the grid last moved
     window: FrameWindow | None = None  # where frames lie, from the first person on
     cut: CutOut | None = None
     portrait: Pixels | None = None  # thumbnail
@@ -74,19 +75,6 @@ class Judgement:
     cut: CutOut | None = None
     window: FrameWindow | None = None
     grid: AffineGrid | None = None
-
-
-@dataclass
-class Clock:
-    """Adds up the processor time that each part of the work took in its own thread [s]."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def add(self, part: str, started: float) -> float:
-        """Add the time since `started` (of `now`) to a part; return now."""
-        done = now()
-        self.seconds[part] = self.seconds.get(part, 0.0) + done - started
-        return done
 
 
 class FrameStep:
@@ -124,21 +112,28 @@ class FrameStep:
         self, frame: Pixels, background: Pixels, state: State, time: float, alpha: Floats | None = None
     ) -> tuple[Judgement, State]:
         """Find the person, and what its colours should become."""
-        portrait, scene = thumbnail(frame), thumbnail(background)
-        new_person = state.portrait is not None and not self.still and is_cut(state.portrait, portrait)
-        new_scene = state.scene is not None and is_cut(state.scene, scene)
-        if new_person or new_scene:
-            state = replace(state, cut=None if new_person else state.cut, grid=None, target=None, cuts=state.cuts + 1)
-            state = replace(state, asked=-inf)
-        state = replace(state, portrait=portrait, scene=scene)
+        state = self.find(frame, state, time, alpha)
+        scene = thumbnail(background)
+        if state.scene is not None and is_cut(state.scene, scene):
+            state = replace(state, grid=None, target=None, cuts=state.cuts + 1)
+        state = replace(state, scene=scene)
+        if state.cut is None:
+            return Judgement(), state
+        shape, canvas = frame.shape[:2], background.shape[:2]
+        window = state.window or frame_window(state.cut.alpha, shape, canvas, self.options, self.still)
+        state = self._follow(replace(state, window=window), background, time)
+        return Judgement(state.cut, window, state.grid), replace(state, before=time)
+
+    @torch.no_grad()
+    def find(self, frame: Pixels, state: State, time: float, alpha: Floats | None = None) -> State:
+        """Find the person of a frame; a state without a cut-out where nobody is."""
+        portrait = thumbnail(frame)
+        if state.portrait is not None and not self.still and is_cut(state.portrait, portrait):
+            state = State(state.time, window=state.window, scene=state.scene, cuts=state.cuts + 1)
         cut = self._cut_out(frame, state, time, alpha)
         if cut.coarse.mean() < LEAST_COVERAGE:
-            return Judgement(), State(time, state.window, None, portrait, scene, cuts=state.cuts)
-        window = state.window or frame_window(
-            cut.alpha, frame.shape[:2], background.shape[:2], self.options, self.still
-        )
-        state = self._follow(replace(state, cut=cut, window=window), background, time)
-        return Judgement(cut, window, state.grid), replace(state, time=time)
+            return State(time, window=state.window, portrait=portrait, scene=state.scene, cuts=state.cuts)
+        return replace(state, time=time, cut=cut, portrait=portrait)
 
     def _cut_out(self, frame: Pixels, state: State, time: float, alpha: Floats | None) -> CutOut:
         started = now()
@@ -171,7 +166,7 @@ class FrameStep:
         assert state.target is not None
         grid = state.target
         if state.grid is not None and self.pace.grid_seconds > 0:
-            grid = state.grid.lerp(state.target, 1 - exp(-max(0.0, time - state.time) / self.pace.grid_seconds))
+            grid = state.grid.lerp(state.target, 1 - exp(-max(0.0, time - state.before) / self.pace.grid_seconds))
         self.clock.add("estimate", started)
         return replace(state, grid=grid)
 
@@ -309,8 +304,3 @@ def _read_at(
 def _planes(image: Floats) -> Tensor:
     """[H,W,3] -> [1,3,H,W] float32."""
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].contiguous()
-
-
-def now() -> float:
-    """Return the processor time of this thread [s]: waiting for others does not count."""
-    return time.thread_time()
