@@ -26,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "matte": Entry("matte", "Cut a person out, with transparency."),
     "harmonize": Entry("harmonize", "Match colours in a picture that is composed already."),
     "video": Entry("video", "Put a person into a video, or a person of a video into a picture."),
+    "webcam": Entry("webcam", "Be somewhere else, live."),
     "synthesize": Entry("synthesize", "Make a dataset of disturbed portraits."),
     "train": Entry("train", "Train one of the networks."),
     "evaluate": Entry("evaluate", "Measure methods on a dataset with known truth."),
