@@ -33,7 +33,10 @@ COUNT, SHOWN, SIZE = 50, 16, 256
 def main(portraits: Path, weights: Path, sheet: Path | None) -> None:
     """Print the table's numbers and write the sheet: photo, DPR, built-in, normals."""
     dpr, faces, generator = dpr_relighter(load_dpr(weights)), read_index(portraits, "val"), seeded("relighting")
-    correlations, spreads, levels, rows = [], [], [], []
+    correlations: list[float] = []
+    spreads: list[Tensor] = []
+    levels: list[Tensor] = []
+    rows: list[Tensor] = []
     while len(correlations) < COUNT:
         try:
             photo, alpha, _ = read_square(faces[whole(len(faces), generator)], SIZE, generator)
