@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench bench-video docs clean
 
 demo: $(VENV)/.demo  ## compose two pictures that come with scikit-image
 	$(BIN)/python tools/demo.py demo
@@ -21,6 +21,9 @@ check: $(VENV)/.dev  ## format, lint, types, architecture
 
 bench: $(VENV)/.dev  ## one JSON object a line: stage, size, seconds, peak_mb
 	@$(BIN)/python tools/bench.py
+
+bench-video: $(VENV)/.dev  ## one JSON object a line: size, fps, peak_mb, shares; CLIP=file for a clip of your own
+	@$(BIN)/python tools/bench_video.py $(CLIP)
 
 docs: $(VENV)/.dev  ## write docs/cli.md again from the commands' own help
 	$(BIN)/python tools/document_commands.py

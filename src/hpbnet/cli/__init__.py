@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "synthesize": Entry("synthesize", "Make a dataset of disturbed portraits."),
     "train": Entry("train", "Train one of the networks."),
     "evaluate": Entry("evaluate", "Measure methods on a dataset with known truth."),
+    "evaluate-video": Entry("evaluate_video", "Measure how steadily methods colour a video."),
     "convert": Entry("convert", "Bring published StyleGAN2 weights into hpbnet's form."),
     "models": Entry("models", "List the networks and harmonizers that can be named."),
 }
