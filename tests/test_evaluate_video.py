@@ -75,7 +75,8 @@ def test_matte_flicker_counts_still_pixels_only() -> None:
 
 def test_a_chart_is_written_with_a_line_in_its_colour(tmp_path: Path) -> None:
     draw_charts(tmp_path / "chart.png", (Chart("t", "x", "y", (Curve("one", TIMES, wave(1.0)),) * 2),))
-    pixels = np.asarray(Image.open(tmp_path / "chart.png")).reshape(-1, 3)
+    with Image.open(tmp_path / "chart.png") as chart:
+        pixels = np.asarray(chart).reshape(-1, 3)
     assert (np.abs(pixels.astype(int) - (0, 114, 178)).max(axis=1) < 8).sum() > 100
 
 
@@ -127,7 +128,8 @@ def test_methods_are_compared_on_a_changing_background(desk: Path, capsys: pytes
     assert rows["same"]["temporal_error"] is None
     assert len(printed["series"]["background"]) == FRAMES
     assert json.loads((desk / "out" / "scores.json").read_text()) == printed
-    assert Image.open(desk / "out" / "steadiness.png").size == (900, 840)
+    with Image.open(desk / "out" / "steadiness.png") as chart:
+        assert chart.size == (900, 840)
 
 
 def test_without_a_background_the_truth_is_known(desk: Path) -> None:
