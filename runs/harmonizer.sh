@@ -17,7 +17,7 @@ train() {
     --set illuminants="$light" --set threads=1 --set ema=0.998 "$@"
 }
 train --run "$out/1" --set steps=8000 --set warmup=100 --set checkpoint_every=250   # interrupt after step 1,250
-train --run "$out/2" --set steps=5200 --set warmup=50 --set learning_rate=0.0005 --set start="$out/1/weights.safetensors"
+train --run "$out/2" --set steps=4200 --set warmup=50 --set learning_rate=0.0005 --set start="$out/1/weights.safetensors"
 cp "$out/2/weights.safetensors" src/hpbnet/weights/harmonizer.safetensors
 
 for recipe in paper wide; do

@@ -11,7 +11,7 @@ train --run "$out/1" --set size=256 --set batch_size=24 --set steps=3000 --set l
   --set ema=0.998 --set checkpoint_every=100   # interrupt after step 1,300
 train --run "$out/2" --set size=128 --set batch_size=32 --set steps=2400 --set learning_rate=0.0015 \
   --set ema=0.995 --set start="$out/1/weights.safetensors"
-train --run "$out/3" --set size=256 --set batch_size=24 --set steps=1600 --set learning_rate=0.0007 --set warmup=50 \
+train --run "$out/3" --set size=256 --set batch_size=24 --set steps=1100 --set learning_rate=0.0007 --set warmup=50 \
   --set ema=0.995 --set seed=1 --set start="$out/2/weights.safetensors"
 cp "$out/3/weights.safetensors" src/hpbnet/weights/matting.safetensors
 python tools/evaluate_matting.py "$DATA/portraits" --sheet "$out/matting.png"

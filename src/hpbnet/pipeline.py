@@ -20,7 +20,7 @@ from .matte import estimate_foreground, matte
 from .models import load_network
 from .options import ComposeOptions
 
-DEFAULT_HARMONIZER = "covariance"
+DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
 
 _LEAST_SIDE = 16  # [px]
