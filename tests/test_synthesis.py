@@ -14,29 +14,17 @@ from torch import Tensor
 
 from hpbnet.cli import main
 from hpbnet.relight import builtin_relighter
-from hpbnet.synthesis import shards, write
+from hpbnet.synthesis import alphas, shards, write
 from hpbnet.synthesis.draws import seeded
 from hpbnet.synthesis.engines import Engine
 from hpbnet.synthesis.item import Lights, Parameters, Sources, disturb, draw_parameters, make_item
 from hpbnet.synthesis.job import Job, face_in_square, load_relighter, make, read_lights, scheduled_portrait
-from hpbnet.synthesis.pool import Pool, Variation, vary
+from hpbnet.synthesis.pool import Pool
 from hpbnet.synthesis.portraits import Square, find_portraits, random_square
 from hpbnet.synthesis.recipe import PAPER, RECIPES, WIDE
 from hpbnet.synthesis.write import FOLDERS, Files, contact_sheet, finished, make_files, synthesize
 
 SIZE = 48
-STILL = Variation(
-    crop=0,
-    flip=0,
-    unchanged=0,
-    replaced=0,
-    partial=0,
-    portrait_grade=0,
-    photo_grade=0,
-    mask_hard=0,
-    mask_wrong=0,
-    jpeg=0,
-)
 
 
 def disc(width: int, height: int) -> Tensor:
@@ -288,28 +276,6 @@ def test_a_folder_without_shards_is_no_pool(tmp_path: Path) -> None:
         Pool(tmp_path)
 
 
-def test_without_variation_an_item_stays_as_it_was(pool: Pool, generator: torch.Generator) -> None:
-    composite, real, mask = vary(*pool[0], generator, STILL)
-    assert torch.equal(real, pool[0][1])
-    assert torch.equal(mask, pool[0][2])
-    assert (composite - pool[0][0]).abs()[(mask > 0.1).expand_as(real)].max() < 0.02
-
-
-def test_varied_items_differ_from_their_truth_only_under_the_mask(pool: Pool) -> None:
-    chances = Variation(mask_wrong=0, jpeg=0)
-    for seed in range(25):
-        composite, real, mask = vary(*pool[seed % 5], seeded(seed), chances)
-        outside = (mask == 0).expand_as(real)
-        assert torch.equal(composite[outside], real[outside])
-        assert composite.isfinite().all()
-
-
-def test_the_same_generator_draws_the_same_batch(pool: Pool) -> None:
-    first, second = (pool.draw(4, seeded("draw")) for _ in range(2))
-    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
-    assert first[0].shape == (4, 3, SIZE, SIZE)
-
-
 def test_the_command_writes_with_two_workers_what_one_process_makes(
     job: Job, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -349,3 +315,37 @@ def test_a_ray_cluster_that_loses_a_node_loses_no_item(
         cluster.shutdown()
     assert sorted(finished(tmp_path / "set")) == [f"{index:06d}" for index in range(12)]
     assert make_files(job, 11).pictures[0] == (tmp_path / "set" / "composite_images" / "000011.png").read_bytes()
+
+
+def test_photos_without_alphas_are_matted_once_and_bad_ones_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def estimate(network: object, portrait: Tensor) -> Tensor:
+        calls.append(network)
+        return disc(portrait.shape[3], portrait.shape[2])[None, None]
+
+    monkeypatch.setattr(alphas, "load_network", lambda name: name)
+    monkeypatch.setattr(alphas, "estimate_alpha", estimate)
+    (folder / "photos" / "bad.jpg").write_bytes(b"no picture")
+    for _ in range(2):
+        found, skipped = alphas.list_portraits(folder / "photos", "train", None, None, folder / "made")
+        assert [portrait.name for portrait in found] == ["p0", "p1", "p2", "p3", "p4"]
+        assert [reason.partition(":")[0] for reason in skipped] == ["bad"]
+    assert calls == ["matting"] * 5
+
+
+def test_an_index_is_obeyed(folder: Path) -> None:
+    head = "name,source,split,face_x,face_y,face_w,face_h,background_std,iou,coverage\n"
+    rows = [
+        "p0,s,train,1,2,3,4,30,,0.5",
+        "p1,s,val,1,2,3,4,9,0.95,0.5",
+        "p2,s,val,,,,,30,0.5,0.5",
+        "p3,s,val,,,,,30,,0.99",
+    ]
+    (folder / "index.csv").write_text(head + "\n".join(rows) + "\n")
+    (found,), skipped = alphas.list_portraits(folder, "val", None, None, folder / "made")
+    assert (found.name, found.face, found.plain, skipped) == ("p1", (1, 2, 3, 4), True, [])
+    with pytest.raises(ValueError, match="lists no usable portrait of split 'test'"):
+        alphas.list_portraits(folder, "test", None, None, folder / "made")

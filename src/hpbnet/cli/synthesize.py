@@ -69,10 +69,10 @@ def command(
     from ..synthesis.write import contact_sheet, synthesize
 
     listed = read_names(names) if names else None
-    usable = list_portraits(portraits, split, listed, alphas, made=folder / "alphas")
+    usable, unmatted = list_portraits(portraits, split, listed, alphas, made=folder / "alphas")
     job = Job(portraits=tuple(usable), **drawn)  # type: ignore[arg-type]
     where = Engine(workers, engine == "ray", address)
-    skipped: set[str] = set()
+    skipped = set(unmatted)
     stream = write_pool(job, folder, count, where) if pool else synthesize(job, folder, count, where)
     for made in tqdm(stream, total=count, unit="item"):
         skipped.update(made.skipped)
