@@ -23,6 +23,7 @@ _SOFT = 2 / 255  # alpha closer than this to 0 or 1 is taken for it
 _GUIDE_RADIUS = 2  # [px] at the network's size
 _GUIDE_EPSILON = 1e-4
 _FUSION_SIZE = 512  # [px] longer side at which foreground and background colours are spread
+_BAND_ROWS = 256
 _FUSION_RADII = (90, 6)  # [px] at that size, the published ones
 
 
@@ -117,9 +118,11 @@ def estimate_foreground(portrait: Tensor, alpha: Tensor) -> Tensor:
     for plane, own, color in zip(result, portrait[0].numpy(), cv2.split(front), strict=True):
         cv2.resize(color, (width, height), dst=plane, interpolation=cv2.INTER_LINEAR)
         np.copyto(plane, own, where=matte > 0)
-    rows, columns = np.nonzero((matte > 0) & (matte < 1))
-    if len(rows):
-        share, scale = matte[rows, columns], (front.shape[0] / height, front.shape[1] / width)
+    scale = front.shape[0] / height, front.shape[1] / width
+    for top in range(0, height, _BAND_ROWS):  # in bands, so that a picture that is soft everywhere needs no more memory
+        band = matte[top : top + _BAND_ROWS]
+        rows, columns = np.nonzero((band > 0) & (band < 1))
+        share, rows = band[rows, columns], rows + top
         colors = (sample(spread, rows, columns, scale).T for spread in (front, back))
         for plane, front_color, back_color in zip(result, *colors, strict=True):
             # The part of the pixel that neither spread colour explains goes to the foreground by its share.

@@ -133,13 +133,14 @@ class Pipeline:
         placement, notices = plan_placement(cut_out.alpha, canvas, options)
 
         layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
+        depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *notices)
+        del cut_out, scene, canvas  # large pictures need not wait for the rest
         grid = harmonizer(layers)
         layers = layers.recolor(grid, options.strength)
         layers = _finish(layers, options)
         image = layers.composite()
 
-        depth = max(cut_out.depth, scene.depth)
-        return Composition(image, layers, grid, options, depth, (*cut_out.notices, *scene.notices, *opaque, *notices))
+        return Composition(image, layers, grid, options, depth, notices)
 
     @torch.no_grad()
     def matte(self, portrait: Source, mask: Source | None = None) -> CutOut:
