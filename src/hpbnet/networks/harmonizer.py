@@ -1,9 +1,10 @@
 """The harmonizer: a flattened composite and its mask at 128x128 -> a map of affine colour changes.
 
-A U-Net on a quarter-resolution grid (light and colour vary slowly). What the foreground should become is judged against the background, so masked means
-and deviations of both (of the picture and of the deepest features) modulate every decoder scale, and self-attention at
-the coarsest scale lets each part of the foreground look at every part of the background. The output is a global affine
-matrix plus a local one for each cell, zero-initialised: an untrained network changes nothing.
+A U-Net on a quarter-resolution grid (light and colour vary slowly). What the foreground should become is judged against
+the background, so masked means and deviations of both (of the picture and of the deepest features) modulate every
+decoder scale, and self-attention at the coarsest scale lets each part of the foreground look at every part of the
+background. The output is a global affine matrix plus a local one for each cell, zero-initialised: an untrained network
+changes nothing.
 """
 
 import math

@@ -37,6 +37,7 @@ GRID_SECONDS = 0.8  # [s] time constant of the grid
 ESTIMATE_SECONDS = 0.25  # [s] between two questions to the harmonizer
 _JUDGED_SIDE = 256  # [px] of the square on which colours are judged
 _CELLS = 16  # of a grid along each side, at most: light varies slowly
+_LOOKS = 3  # more times that the first frame of a scene is looked at
 _MAP_COLUMNS = 512  # of a list of places laid out as a map: OpenCV takes at most 32767 each way
 _SEEN = 2 / 255  # alpha from which a pixel is drawn
 
@@ -151,6 +152,8 @@ class FrameStep:
             assert self.matting is not None
             small = reduce(frame)
             coarse = estimate_matte(self.matting, small, None if before is None else before.coarse)
+            for _ in range(0 if before else _LOOKS):  # a first sight is unsure: let it look again, told what it saw
+                coarse = estimate_matte(self.matting, small, coarse)
             if before is not None:
                 coarse = steady_matte(coarse, small, before.coarse, before.small, time - state.time)
             cut = cut_out(frame, small, coarse)
