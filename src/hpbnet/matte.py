@@ -11,7 +11,6 @@ from typing import cast
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ _SOFT = 2 / 255  # alpha closer than this to 0 or 1 is taken for it
 _GUIDE_RADIUS = 2  # [px] at the network's size
 _GUIDE_EPSILON = 1e-4
 _FUSION_SIZE = 512  # [px] longer side at which foreground and background colours are spread
-_BAND_ROWS = 256
+_BAND_ROWS = 32
 _FUSION_RADII = (90, 6)  # [px] at that size, the published ones
 
 
@@ -114,20 +113,18 @@ def estimate_foreground(portrait: Tensor, alpha: Tensor) -> Tensor:
     front, back = spread_colors(portrait, alpha)
     matte = to_array(alpha)
     height, width = matte.shape
-    result = np.empty((3, height, width), np.float32)
-    for plane, own, color in zip(result, portrait[0].numpy(), cv2.split(front), strict=True):
-        cv2.resize(color, (width, height), dst=plane, interpolation=cv2.INTER_LINEAR)
-        np.copyto(plane, own, where=matte > 0)
-    scale = front.shape[0] / height, front.shape[1] / width
-    for top in range(0, height, _BAND_ROWS):  # in bands, so that a picture that is soft everywhere needs no more memory
-        band = matte[top : top + _BAND_ROWS]
-        rows, columns = np.nonzero((band > 0) & (band < 1))
-        share, rows = band[rows, columns], rows + top
-        colors = (sample(spread, rows, columns, scale).T for spread in (front, back))
-        for plane, front_color, back_color in zip(result, *colors, strict=True):
+    result, behind = np.empty((3, height, width), np.float32), np.empty((height, width), np.float32)
+    planes = zip(result, portrait[0].numpy(), cv2.split(front), cv2.split(back), strict=True)
+    for plane, portrait_plane, front_plane, back_plane in planes:
+        cv2.resize(front_plane, (width, height), dst=plane, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(back_plane, (width, height), dst=behind, interpolation=cv2.INTER_LINEAR)
+        for top in range(0, height, _BAND_ROWS):  # in bands that stay in the processor's cache
+            band = slice(top, top + _BAND_ROWS)
+            color, own, share = plane[band], portrait_plane[band], matte[band]
             # The part of the pixel that neither spread colour explains goes to the foreground by its share.
-            rest = plane[rows, columns] - share * front_color - (1 - share) * back_color
-            plane[rows, columns] = np.clip(front_color + share * rest, 0, 1)
+            rest = own - behind[band] - share * (color - behind[band])
+            np.clip(color + share * rest, 0, 1, out=color)
+            np.copyto(color, own, where=share >= 1)
     return torch.from_numpy(result)[None]
 
 
@@ -160,17 +157,6 @@ def blur_fusion(image: Floats, front: Floats, back: Floats, share: Floats, radiu
     back_mean = mean(back * (1 - share)) / (mean(1 - share) + 1e-5)
     rest = image - share * front_mean - (1 - share) * back_mean
     return np.clip(front_mean + share * rest, 0, 1), back_mean
-
-
-def sample(colors: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], scale: tuple[float, float]) -> Floats:
-    """Read [h,w,3] bilinearly at pixels of the full-size picture -> [N,3]."""
-    y = ((rows + 0.5) * scale[0] - 0.5).astype(np.float32)
-    x = ((columns + 0.5) * scale[1] - 0.5).astype(np.float32)
-    grid = torch.from_numpy(np.stack([x * 2 + 1, y * 2 + 1], axis=1))
-    grid /= torch.tensor([colors.shape[1], colors.shape[0]])
-    plane = torch.from_numpy(colors).permute(2, 0, 1)[None]
-    read = F.grid_sample(plane, grid[None, None] - 1, padding_mode="border", align_corners=False)
-    return cast(Floats, read[0, :, 0].T.numpy())
 
 
 def to_array(image: Tensor) -> Floats:
