@@ -21,7 +21,7 @@ from hpbnet.networks.matting import MattingConfig, MattingNetwork
 av = pytest.importorskip("av", reason="video needs PyAV")
 
 from hpbnet.video.canvas import FrameWindow  # noqa: E402
-from hpbnet.video.cutout import steady_matte  # noqa: E402
+from hpbnet.video.cutout import find_region, move_matte, steady_matte  # noqa: E402
 from hpbnet.video.cuts import is_cut, thumbnail  # noqa: E402
 from hpbnet.video.options import VideoOptions  # noqa: E402
 from hpbnet.video.read import open_clip, read_frames  # noqa: E402
@@ -261,7 +261,8 @@ def test_the_background_is_untouched_where_nobody_is() -> None:
     scene = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     ((picture, state),) = play([person()], [scene], FrameStep(warm, Threshold()))
     assert state.cut is not None and state.window is not None
-    alpha = state.window.draw(state.cut.alpha, (0, 0, HEIGHT, WIDTH))
+    whole = (0, 0, HEIGHT, WIDTH)
+    alpha = state.window.part(state.cut.region, (HEIGHT, WIDTH)).draw(state.cut.alpha, whole)
     assert 0.2 < alpha.mean() < 0.5
     assert (picture[alpha == 0] == scene[alpha == 0]).all()
 
@@ -292,7 +293,8 @@ def test_a_frame_without_a_person_shows_the_background_and_resets() -> None:
     frames, scene = [person(), person(), empty, person(), person()], ramp(WIDTH, HEIGHT)
     shown = list(play(frames, [scene] * 5, FrameStep(IDENTITY, matting)))
     assert (shown[2][0] == scene).all() and shown[2][1].cut is None and shown[2][1].grid is None
-    assert matting.told == [False, True, True, False, True]
+    first = [False, True]  # the whole frame, and the person's part
+    assert matting.told == [*first, True, True, *first, True]
     assert not (shown[3][0] == scene).all()  # back at once
 
 
@@ -364,7 +366,7 @@ def test_a_cut_in_the_portrait_forgets_the_matte() -> None:
     other = person()[:, :, ::-1] // 2
     other[:, : WIDTH // 2] = (250, 20, 20)
     list(play([person(), person(), other], [ramp(WIDTH, HEIGHT)] * 3, FrameStep(IDENTITY, matting)))
-    assert matting.told == [False, True, False]
+    assert matting.told == [False, True, True, False, True]
 
 
 def test_cuts_are_found_in_a_real_clip_and_motion_is_not_taken_for_one(shared: Path) -> None:
@@ -403,6 +405,36 @@ def test_a_tiny_matting_network_runs_with_the_matte_before() -> None:
     network = MattingNetwork(MattingConfig(channels=(4, 4, 4, 4, 4), blocks=(0, 0, 0, 0, 0))).eval()
     shown = list(play([person()] * 2, [ramp(WIDTH, HEIGHT)] * 2, FrameStep(IDENTITY, network)))
     assert shown[1][0].shape == (HEIGHT, WIDTH, 3)
+
+
+def test_the_network_sees_the_part_of_the_frame_where_the_person_is() -> None:
+    size, small = (300, 600), np.zeros((30, 60), np.float32)
+    small[10:20, 30:36] = 1
+    region = find_region(small, (0, 0, *size), size)
+    assert region == (75, 275, 226, 386)  # 100 px of a person and a quarter of that on each side
+    assert find_region(small, (0, 0, *size), size, keep=region) == region
+    assert find_region(np.roll(small, 3, axis=1), (0, 0, *size), size, keep=region) != region  # close to its edge
+    assert find_region(np.zeros_like(small), (0, 0, *size), size) is None
+    assert find_region(np.ones_like(small), (0, 0, *size), size) == (0, 0, *size)
+
+
+def test_a_matte_keeps_its_place_when_the_network_sees_another_part() -> None:
+    matte = np.zeros((40, 40), np.float32)
+    matte[10:30, 10:30] = 1
+    moved = move_matte(matte, (0, 0, 400, 400), (100, 100, 300, 300), (80, 80))
+    assert moved.min() > 0.35  # all of it, up to the softness of resampling
+    assert (moved[4:-4, 4:-4] == 1).all()
+    assert move_matte(matte, (0, 0, 400, 400), (0, 400, 400, 800), (40, 40)).max() == 0
+
+
+def test_a_small_person_is_followed_across_a_wide_frame() -> None:
+    size = (90, 480)
+    steps, state = FrameStep(IDENTITY, Threshold()), State()
+    for index in range(6):
+        frame = person(20 * index - 150, size)
+        picture, state = steps(frame, np.zeros((*size, 3), np.uint8), state, index / 25)
+        shown, seen = picture[:, :, 0] > 100, frame[:, :, 0] > 100
+        assert (shown == seen).mean() > 0.99, f"frame {index}"
 
 
 def test_a_flipped_window_mirrors_the_frame() -> None:

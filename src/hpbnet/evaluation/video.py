@@ -16,7 +16,7 @@ from torch import nn
 
 from ..harmonize import harmonizer_by_name, identity
 from ..video.canvas import FrameWindow
-from ..video.cutout import estimate_matte
+from ..video.cutout import CutOut, estimate_matte
 from ..video.options import VideoOptions
 from ..video.read import Floats, Pixels, open_clip, read_frames, resize
 from ..video.sources import Still, open_source, scene_at
@@ -185,18 +185,18 @@ class _Flicker:
     def __init__(self, matting: nn.Module | None) -> None:
         self.matting = matting
         self.changes: dict[str, list[float]] = {"steady": [], "independent": []}
-        self._before: tuple[Pixels, Floats, Floats] | None = None
+        self._before: tuple[CutOut, Floats] | None = None
 
-    def add(self, small: Pixels, steady: Floats) -> None:
-        """Look at one more frame, at the network's size."""
+    def add(self, cut: CutOut) -> None:
+        """Look at one more frame, at the network's size, beside the one before it if the network saw the same part."""
         if self.matting is None:
             return
-        alone = estimate_matte(self.matting, small, None)
-        if self._before is not None:
-            frame, was_steady, was_alone = self._before
-            self.changes["steady"].append(matte_flicker(was_steady, steady, frame, small))
-            self.changes["independent"].append(matte_flicker(was_alone, alone, frame, small))
-        self._before = small, steady, alone
+        alone = estimate_matte(self.matting, cut.small, None)
+        if self._before is not None and self._before[0].region == cut.region:
+            was, was_alone = self._before
+            self.changes["steady"].append(matte_flicker(was.coarse, cut.coarse, was.small, cut.small))
+            self.changes["independent"].append(matte_flicker(was_alone, alone, was.small, cut.small))
+        self._before = cut, alone
 
     def means(self) -> tuple[tuple[str, float], ...]:
         """Return the mean over the clip of both."""
@@ -239,8 +239,8 @@ def _shots(
         state = finder.find(picture, state, frame.time, alpha)
         if state.cut is None:
             continue
-        flicker.add(state.cut.small, state.cut.coarse)
-        refined = FrameWindow(size, (0, 0, *size)).draw(state.cut.alpha, (0, 0, *size))
+        flicker.add(state.cut)
+        refined = FrameWindow(size, (0, 0, *size)).part(state.cut.region, size).draw(state.cut.alpha, (0, 0, *size))
         yield _Shot(frame.time, picture, scene, np.ascontiguousarray(refined))
 
 

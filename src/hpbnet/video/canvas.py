@@ -22,7 +22,7 @@ class FrameWindow:
     """Where a whole frame lies on the canvas."""
 
     canvas: tuple[int, int]  # height and width [px]
-    target: Window  # [px] of the canvas; may reach beyond it
+    target: tuple[float, float, float, float]  # top, left, bottom, right [px] of the canvas; may reach beyond it
     flip: bool = False
 
     def map(self, size: tuple[int, int]) -> NDArray[np.float64]:
@@ -37,22 +37,29 @@ class FrameWindow:
         """Draw a frame, or a smaller picture of it, into a window of the canvas; black or 0 outside it."""
         top, left, bottom, right = window
         height, width = image.shape[:2]
-        if not self.flip and self.target == (0, 0, height, width):
+        if not self.flip and self.target == (0, 0, height, width) and bottom <= height and right <= width:
             return image[top:bottom, left:right]
-        tall, wide = self.target[2] - self.target[0], self.target[3] - self.target[1]
-        if tall < height and wide < width:
+        tall, wide = round(self.target[2] - self.target[0]), round(self.target[3] - self.target[1])
+        if 0 < tall < height and 0 < wide < width:
             image = resize(image, (wide, tall))
         move = self.map(image.shape[:2])
         move[:, 2] -= left, top
         size = right - left, bottom - top
         return cast(Array, cv2.warpAffine(image, move, size, flags=cv2.INTER_LINEAR))
 
+    def part(self, region: Window, size: tuple[int, int]) -> "FrameWindow":
+        """Return where a part [px] of frames of `size` (height, width) lies."""
+        top, left, bottom, right = self.target
+        down, across = (bottom - top) / size[0], (right - left) / size[1]
+        first, last = (size[1] - region[3], size[1] - region[1]) if self.flip else (region[1], region[3])
+        target = top + region[0] * down, left + first * across, top + region[2] * down, left + last * across
+        return FrameWindow(self.canvas, target, self.flip)
+
     def scaled(self, height: int, width: int) -> "FrameWindow":
         """Return the same framing on a canvas of another size."""
         down, across = height / self.canvas[0], width / self.canvas[1]
         top, left, bottom, right = self.target
-        target = (round(top * down), round(left * across), round(bottom * down), round(right * across))
-        return FrameWindow((height, width), target, self.flip)
+        return FrameWindow((height, width), (top * down, left * across, bottom * down, right * across), self.flip)
 
 
 def frame_window(

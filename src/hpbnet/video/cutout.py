@@ -1,10 +1,12 @@
 """The matte of a frame, cheaply: the network at a low size with the matte before it, an edge at a middle size.
 
-Knows how a matte is made steady without trails: it is blended with the one before only where the picture stands still.
+The network looks at the part of the frame where the person is, so that its few pixels are well spent; now and then it
+looks at the whole. Knows how a matte is made steady without trails: it is blended with the one before only where the
+picture stands still.
 """
 
-from dataclasses import dataclass
-from math import exp
+from dataclasses import dataclass, replace
+from math import exp, sqrt
 from typing import cast
 
 import cv2
@@ -12,13 +14,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..affine_grid import Window
 from ..matte import blur_fusion
 from ..networks.matting import NO_PREVIOUS
 from .read import Floats, Pixels, resize
 
-NETWORK_SIDE = 224  # [px] longer side that the network sees
+NETWORK_PIXELS = 224 * 224  # that the network sees of the person's part of a frame
+LOOK_PIXELS = 320 * 192  # that it sees of a whole frame
 EDGE_SIDE = 640  # [px] longer side at which the edge is refined
 STEADY_SECONDS = 0.15  # time constant of the matte where nothing moves
+_ROOM, _LEAST_ROOM = 0.25, 0.06  # around the person, as shares of its longer side: when chosen, and until moved
+_MOST_AREA = 2.0  # times what would be chosen now, from which a part is too large
+_FAINTEST = 0.1  # greatest alpha of a frame that shows nobody
 _STILL, _MOVING = 4.0, 12.0  # change of a pixel, of 255, up to which it stands still, and from which it moves
 _GUIDE_SIDE = (5, 5)  # [px] window of the guided filter, at the network's size
 _GUIDE_EPSILON = 1e-4
@@ -30,19 +37,64 @@ _SNAP = 0.03  # alpha closer than this to 0 or 1 is taken for it: a network is n
 class CutOut:
     """A person found in a frame."""
 
-    alpha: Floats  # [h,w] refined, at the edge's size
+    alpha: Floats  # [h,w] refined, at the edge's size; as all below of the region alone
     front: Floats  # [k,l,3] the person's colours spread, in [0,1], at the network's size
     back: Floats  # [k,l,3] the old background's colours spread
     coarse: Floats  # [k,l] alpha at the network's size
     small: Pixels  # [k,l,3] the frame at the network's size
+    region: Window  # [px] of the frame, of which all this is
 
 
-def reduce(pixels: Pixels, side: int = NETWORK_SIDE, multiple: int = 32) -> Pixels:
-    """Resize so that the longer side is about `side` and both are multiples [px]."""
+def reduce(pixels: Pixels, area: int = NETWORK_PIXELS, multiple: int = 32) -> Pixels:
+    """Resize to about an area, both sides multiples [px]."""
     height, width = pixels.shape[:2]
-    scale = side / max(height, width)
+    scale = sqrt(area / (height * width))
     wide, tall = (max(multiple, round(length * scale / multiple) * multiple) for length in (width, height))
     return resize(pixels, (wide, tall))
+
+
+def find_region(alpha: Floats, seen: Window, size: tuple[int, int], keep: Window | None = None) -> Window | None:
+    """Choose the part of a frame that the network shall see: the person and some room; None where nobody is.
+
+    Args:
+        alpha: of a part of the frame, [h,w].
+        seen: that part [px].
+        size: height and width of the frame [px].
+        keep: the part seen so far, kept while the person is well inside and it is not much too large.
+    """
+    peak = float(alpha.max())
+    if peak < _FAINTEST:
+        return None
+    x, y, width, height = cv2.boundingRect((alpha > min(0.3, peak / 2)).astype(np.uint8))
+    down, across = (seen[2] - seen[0]) / alpha.shape[0], (seen[3] - seen[1]) / alpha.shape[1]
+    box = seen[0] + y * down, seen[1] + x * across, seen[0] + (y + height) * down, seen[1] + (x + width) * across
+    close, wide = (_grown(box, room, size) for room in (_LEAST_ROOM, _ROOM))
+    if keep is not None and _area(keep) < _MOST_AREA * _area(wide):
+        inside = close[0] >= keep[0] and close[1] >= keep[1] and close[2] <= keep[2] and close[3] <= keep[3]
+        return keep if inside else wide
+    return wide
+
+
+def move_matte(matte: Floats, before: Window, after: Window, shape: tuple[int, int]) -> Floats:
+    """Resample a matte of one part of a frame to another part, of a shape (height, width); 0 where it is not known."""
+    if before == after and matte.shape == shape:
+        return matte
+    down, across = (after[2] - after[0]) / shape[0], (after[3] - after[1]) / shape[1]
+    rows, columns = matte.shape[0] / (before[2] - before[0]), matte.shape[1] / (before[3] - before[1])
+    x, y = (after[1] - before[1] + across / 2) * columns - 0.5, (after[0] - before[0] + down / 2) * rows - 0.5
+    back = np.array([[across * columns, 0, x], [0, down * rows, y]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cast(Floats, cv2.warpAffine(matte, back, (shape[1], shape[0]), flags=flags))
+
+
+def _grown(box: tuple[float, float, float, float], share: float, size: tuple[int, int]) -> Window:
+    room = share * max(box[2] - box[0], box[3] - box[1])
+    top, left = max(0, int(box[0] - room)), max(0, int(box[1] - room))
+    return top, left, min(size[0], int(box[2] + room) + 1), min(size[1], int(box[3] + room) + 1)
+
+
+def _area(window: Window) -> int:
+    return (window[2] - window[0]) * (window[3] - window[1])
 
 
 @torch.inference_mode()
@@ -71,8 +123,16 @@ def steady_matte(
     return blended
 
 
-def cut_out(frame: Pixels, small: Pixels, coarse: Floats) -> CutOut:
-    """Refine the edge of a coarse matte along the frame's own, and spread the colours on both sides of it."""
+def cut_out(frame: Pixels, region: Window, small: Pixels, coarse: Floats) -> CutOut:
+    """Refine the edge of a coarse matte along the frame's own, and spread the colours on both sides of it.
+
+    Args:
+        frame: [H,W,3].
+        region: the part of it [px] that the matte is of.
+        small: that part at the network's size, [k,l,3].
+        coarse: its matte, [k,l].
+    """
+    frame = frame[region[0] : region[2], region[1] : region[3]]
     guide = small.astype(np.float32) * np.float32(1 / 255)
     height, width = frame.shape[:2]
     scale = min(1.0, EDGE_SIDE / max(height, width))
@@ -83,15 +143,15 @@ def cut_out(frame: Pixels, small: Pixels, coarse: Floats) -> CutOut:
     front = back = guide
     for radius in _FUSION_RADII:
         front, back = blur_fusion(guide, front, back, share, radius)
-    return CutOut(alpha, front, back, coarse, small)
+    return CutOut(alpha, front, back, coarse, small, region)
 
 
 def known_cut_out(frame: Pixels, alpha: Floats) -> CutOut:
     """Cut out by an alpha [H,W] that is known at full size."""
     small = reduce(frame)
     coarse = resize(alpha, (small.shape[1], small.shape[0]))
-    spread = cut_out(frame, small, coarse)
-    return CutOut(alpha, spread.front, spread.back, coarse, small)
+    spread = cut_out(frame, (0, 0, *frame.shape[:2]), small, coarse)
+    return replace(spread, alpha=alpha)
 
 
 def own_colors(cut: CutOut) -> Floats:

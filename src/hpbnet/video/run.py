@@ -17,7 +17,7 @@ from torch import nn
 from ..harmonize import Harmonizer, identity
 from .canvas import FrameWindow, fit_scene
 from .options import VideoOptions
-from .read import Clip, Floats, Frame, Pixels, open_clip, read_frames, resize
+from .read import Clip, Floats, Frame, Pixels, open_clip, read_frames
 from .sources import Source, Still, canvas_size, mask_at, open_source, scene_at, to_alpha
 from .step import FrameStep, Judgement, State, person_planes
 from .threads import ahead, now, timed
@@ -216,11 +216,11 @@ def _cut_out(moments: Iterable[_Moment], step: FrameStep, counts: _Counts, alpha
         if state.cut is not None:
             started = now()
             box = (0, 0, height, width)
-            window = FrameWindow((height, width), box)
-            alpha = np.ascontiguousarray(window.draw(state.cut.alpha, box))
-            planes = person_planes(pixels, alpha, state.cut, window, box)
+            place = FrameWindow((height, width), box).part(state.cut.region, (height, width))
+            alpha = np.ascontiguousarray(place.draw(state.cut.alpha, box))
+            planes = person_planes(pixels, alpha, state.cut, place, box)
             colors = cv2.merge([plane.mul(255).add_(0.5).byte().numpy() for plane in planes])
-            spread = resize(state.cut.front, (width, height), cv2.INTER_LINEAR)[alpha == 0]
+            spread = place.draw(state.cut.front, box)[alpha == 0]
             colors[alpha == 0] = (spread * 255 + 0.5).astype(np.uint8)  # or the old background would be kept, unseen
             step.clock.add("apply", started)
         opacity = (alpha * 255 + 0.5).astype(np.uint8)

@@ -27,17 +27,28 @@ from ..image.picture import to_planes
 from ..layers import Layers
 from ..matte import LEAST_COVERAGE, estimate_alpha
 from .canvas import FrameWindow, frame_window
-from .cutout import CutOut, cut_out, estimate_matte, known_cut_out, own_colors, reduce, steady_matte
+from .cutout import (
+    LOOK_PIXELS,
+    CutOut,
+    cut_out,
+    estimate_matte,
+    find_region,
+    known_cut_out,
+    move_matte,
+    own_colors,
+    reduce,
+    steady_matte,
+)
 from .cuts import is_cut, thumbnail
 from .options import VideoOptions
 from .read import Floats, Pixels, resize
 from .threads import Clock, now
 
 GRID_SECONDS = 0.8  # [s] time constant of the grid
+LOOK_SECONDS = 1.0  # [s] between two looks at the whole frame
 ESTIMATE_SECONDS = 0.25  # [s] between two questions to the harmonizer
 _JUDGED_SIDE = 256  # [px] of the square on which colours are judged
 _CELLS = 16  # of a grid along each side, at most: light varies slowly
-_LOOKS = 3  # more times that the first frame of a scene is looked at
 _MAP_COLUMNS = 512  # of a list of places laid out as a map: OpenCV takes at most 32767 each way
 _SEEN = 2 / 255  # alpha from which a pixel is drawn
 
@@ -66,6 +77,7 @@ class State:
     target: AffineGrid | None = None  # the harmonizer's last answer
     asked: float = -inf  # [s] when it was given
     grid: AffineGrid | None = None  # in use
+    looked: float = -inf  # [s] when the network last saw the whole frame
     cuts: int = 0  # new scenes so far
 
 
@@ -120,10 +132,15 @@ class FrameStep:
         state = replace(state, scene=scene)
         if state.cut is None:
             return Judgement(), state
-        shape, canvas = frame.shape[:2], background.shape[:2]
-        window = state.window or frame_window(state.cut.alpha, shape, canvas, self.options, self.still)
-        state = self._follow(replace(state, window=window), background, time)
+        window = state.window or self._frame_window(state.cut, frame.shape[:2], background.shape[:2])
+        place = window.part(state.cut.region, frame.shape[:2])
+        state = self._follow(replace(state, window=window), state.cut, place, background, time)
         return Judgement(state.cut, window, state.grid), replace(state, before=time)
+
+    def _frame_window(self, cut: CutOut, size: tuple[int, int], canvas: tuple[int, int]) -> FrameWindow:
+        """Decide where frames lie, by the first one that shows a person."""
+        alpha = move_matte(cut.alpha, cut.region, (0, 0, *size), size)
+        return frame_window(alpha, size, canvas, self.options, self.still)
 
     @torch.no_grad()
     def find(self, frame: Pixels, state: State, time: float, alpha: Floats | None = None) -> State:
@@ -131,40 +148,65 @@ class FrameStep:
         portrait = thumbnail(frame)
         if state.portrait is not None and not self.still and is_cut(state.portrait, portrait):
             state = State(state.time, window=state.window, scene=state.scene, cuts=state.cuts + 1)
-        cut = self._cut_out(frame, state, time, alpha)
-        if cut.coarse.mean() < LEAST_COVERAGE:
+        started = now()
+        cut: CutOut | None
+        if alpha is not None or self.still:
+            cut = self._known(frame, state.cut, alpha)
+        else:
+            cut, state = self._look(frame, state, time)
+        self.clock.add("matte", started)
+        if cut is None or coverage(cut, frame.shape[:2]) < LEAST_COVERAGE:
             return State(time, window=state.window, portrait=portrait, scene=state.scene, cuts=state.cuts)
         return replace(state, time=time, cut=cut, portrait=portrait)
 
-    def _cut_out(self, frame: Pixels, state: State, time: float, alpha: Floats | None) -> CutOut:
-        started = now()
-        before = state.cut
+    def _known(self, frame: Pixels, before: CutOut | None, alpha: Floats | None) -> CutOut:
+        """Cut out by an alpha that is given, or found once for a still."""
         if self.still and before is not None:
             return before
-        if alpha is None and self.matting is None:
-            raise ValueError("no matting network was loaded: give --mask, or a portrait with transparency")
-        if alpha is None and self.still:
-            assert self.matting is not None
-            alpha = estimate_alpha(self.matting, to_planes(frame))[0, 0].numpy()
-        if alpha is not None:
-            cut = known_cut_out(frame, alpha)
-        else:
-            assert self.matting is not None
-            small = reduce(frame)
-            coarse = estimate_matte(self.matting, small, None if before is None else before.coarse)
-            for _ in range(0 if before else _LOOKS):  # a first sight is unsure: let it look again, told what it saw
-                coarse = estimate_matte(self.matting, small, coarse)
-            if before is not None:
-                coarse = steady_matte(coarse, small, before.coarse, before.small, time - state.time)
-            cut = cut_out(frame, small, coarse)
-        self.clock.add("matte", started)
-        return cut
+        if alpha is None:
+            alpha = estimate_alpha(self._network(), to_planes(frame))[0, 0].numpy()
+        return known_cut_out(frame, alpha)
 
-    def _follow(self, state: State, background: Pixels, time: float) -> State:
+    def _look(self, frame: Pixels, state: State, time: float) -> tuple[CutOut | None, State]:
+        """Find the person by the network, told where it was.
+
+        Now and then it looks at the whole frame, told nothing: what it has come to overlook it may see again.
+        """
+        before, size = state.cut, (frame.shape[0], frame.shape[1])
+        region = None if before is None else before.region
+        known = [] if before is None else [(before.coarse, before.region)]
+        if time - state.looked >= LOOK_SECONDS or before is None:
+            whole, wide = (0, 0, *size), reduce(frame, LOOK_PIXELS)
+            seen = estimate_matte(self._network(), wide, None)
+            known.append((seen, whole))
+            region = find_region(_merged(known, whole, seen.shape), whole, size, region)
+            state = replace(state, looked=time)
+        if region is None:
+            return None, state
+        small, coarse = self._see(frame, region, known)
+        moved = find_region(coarse, region, size, region)
+        if moved is not None and moved != region:  # the person has reached the edge of what was seen
+            region = moved
+            small, coarse = self._see(frame, region, known)
+        if before is not None and before.region == region:
+            coarse = steady_matte(coarse, small, before.coarse, before.small, time - state.time)
+        return cut_out(frame, region, small, coarse), state
+
+    def _see(self, frame: Pixels, region: Window, known: list[tuple[Floats, Window]]) -> tuple[Pixels, Floats]:
+        """Let the network see a part of a frame, told what is known -> that part at its size, and its matte."""
+        small = reduce(frame[region[0] : region[2], region[1] : region[3]])
+        return small, estimate_matte(self._network(), small, _merged(known, region, small.shape[:2]))
+
+    def _network(self) -> nn.Module:
+        if self.matting is None:
+            raise ValueError("no matting network was loaded: give --mask, or a portrait with transparency")
+        return self.matting
+
+    def _follow(self, state: State, cut: CutOut, place: FrameWindow, background: Pixels, time: float) -> State:
         """Ask the harmonizer if it is time to, and move the grid towards its last answer."""
         started = now()
         if state.target is None or time - state.asked >= self.pace.estimate_seconds - 1e-6:
-            layers = judged_layers(state, background)
+            layers = judged_layers(cut, place, background)
             state = replace(state, target=settle(self.harmonizer(layers), layers.alpha), asked=time)
         assert state.target is not None
         grid = state.target
@@ -179,13 +221,14 @@ class FrameStep:
         cut, window, grid = judgement.cut, judgement.window, judgement.grid
         if cut is None or window is None or grid is None:
             return background
-        box = drawn_box(cut.alpha, window)
+        place = window.part(cut.region, frame.shape[:2])
+        box = drawn_box(cut.alpha, place)
         top, left, bottom, right = box
         if top >= bottom or left >= right:
             return background
         started = now()
-        alpha = np.ascontiguousarray(window.draw(cut.alpha, box), np.float32)
-        planes = person_planes(window.draw(frame, box), alpha, cut, window, box)
+        alpha = np.ascontiguousarray(place.draw(cut.alpha, box), np.float32)
+        planes = person_planes(window.draw(frame, box), alpha, cut, place, box)
         person = crop_grid(self._graded(grid), box, window.canvas).apply(planes[None])[0]
         started = self.clock.add("apply", started)
         picture = background.copy()
@@ -205,15 +248,25 @@ class FrameStep:
         return AffineGrid(torch.einsum("ij,bjkdyx->bikdyx", gains, grid.matrix))
 
 
-def judged_layers(state: State, background: Pixels) -> Layers:
-    """Make the small layers that a harmonizer judges."""
-    assert state.cut is not None and state.window is not None
+def _merged(known: list[tuple[Floats, Window]], region: Window, shape: tuple[int, int]) -> Floats:
+    """Say what is known of a part of a frame, of a shape: the greater alpha where several mattes know it."""
+    mattes = [move_matte(matte, place, region, shape) for matte, place in known]
+    return mattes[0] if len(mattes) == 1 else np.maximum(*mattes)
+
+
+def coverage(cut: CutOut, size: tuple[int, int]) -> float:
+    """Return the share of a frame of `size` (height, width) that a person fills."""
+    top, left, bottom, right = cut.region
+    return float(cut.coarse.mean()) * (bottom - top) * (right - left) / (size[0] * size[1])
+
+
+def judged_layers(cut: CutOut, place: FrameWindow, background: Pixels) -> Layers:
+    """Make the small layers that a harmonizer judges of a cut-out, where it lies, and the canvas."""
     side = _JUDGED_SIDE
-    window = state.window.scaled(side, side)
+    place = place.scaled(side, side)
     whole = (0, 0, side, side)
-    alpha = window.draw(state.cut.coarse, whole)
-    share = state.cut.coarse[:, :, None]
-    colors = window.draw(own_colors(state.cut) * share, whole) / np.maximum(alpha[:, :, None], 1e-4)
+    alpha = place.draw(cut.coarse, whole)
+    colors = place.draw(own_colors(cut) * cut.coarse[:, :, None], whole) / np.maximum(alpha[:, :, None], 1e-4)
     step = max(1, min(background.shape[0], background.shape[1]) // (2 * side))
     scene = resize(background[::step, ::step], (side, side))
     return Layers(
@@ -254,21 +307,22 @@ def crop_grid(grid: AffineGrid, window: Window, canvas: tuple[int, int]) -> Affi
     return AffineGrid(cells.view(-1, 3, 4, depth, height, width))
 
 
-def drawn_box(alpha: Floats, window: FrameWindow) -> Window:
+def drawn_box(alpha: Floats, place: FrameWindow) -> Window:
     """Find the part of the canvas [px] in which a person can be seen; empty if there is none."""
     seen = (alpha > _SEEN).astype(np.uint8)
     x, y, width, height = cv2.boundingRect(seen)
     if width == 0 or height == 0:
         return 0, 0, 0, 0
     corners = np.array([[x - 2, y - 2], [x + width + 2, y + height + 2]], np.float64)
-    places = corners @ window.map(alpha.shape[:2])[:, :2].T + window.map(alpha.shape[:2])[:, 2]
+    move = place.map(alpha.shape)
+    places = corners @ move[:, :2].T + move[:, 2]
     left, top = places.min(axis=0)
     right, bottom = places.max(axis=0)
-    rows, columns = window.canvas
+    rows, columns = place.canvas
     return max(0, int(top)), max(0, int(left)), min(rows, int(bottom) + 2), min(columns, int(right) + 2)
 
 
-def person_planes(frame: Pixels, alpha: Floats, cut: CutOut, window: FrameWindow, box: Window) -> Tensor:
+def person_planes(frame: Pixels, alpha: Floats, cut: CutOut, place: FrameWindow, box: Window) -> Tensor:
     """Make the person's own colours [3,h,w] in [0,1] in a box of the canvas; where alpha is 1 they are the frame's."""
     planes = torch.empty(3, *alpha.shape)
     for plane, channel in zip(planes, cv2.split(frame), strict=True):
@@ -278,7 +332,7 @@ def person_planes(frame: Pixels, alpha: Floats, cut: CutOut, window: FrameWindow
         return planes
     share = alpha.ravel()[soft][:, None]
     rows, columns = np.divmod(soft, alpha.shape[1])
-    front, back = _read_at((cut.front, cut.back), rows + box[0], columns + box[1], window)
+    front, back = _read_at((cut.front, cut.back), rows + box[0], columns + box[1], place)
     seen = frame.reshape(-1, 3)[soft].astype(np.float32) * np.float32(1 / 255)
     # The part of the pixel that neither spread colour explains goes to the person by its share (matte.py).
     own = np.clip(front + share * (seen - share * front - (1 - share) * back), 0, 1)
@@ -291,10 +345,10 @@ def _read_at(
     images: tuple[Floats, ...],  # [k,l,3] each
     rows: NDArray[np.intp],
     columns: NDArray[np.intp],
-    window: FrameWindow,
+    place: FrameWindow,
 ) -> list[Floats]:
     """Read spread colours at pixels of the canvas -> [N,3] each."""
-    back = cv2.invertAffineTransform(window.map(images[0].shape[:2]))
+    back = cv2.invertAffineTransform(place.map(images[0].shape[:2]))
     count = -(-len(rows) // _MAP_COLUMNS) * _MAP_COLUMNS
     places = np.zeros((2, count), np.float32)
     places[0, : len(rows)] = back[0, 0] * columns + back[0, 2]
