@@ -92,20 +92,23 @@ def guided_coefficients(guide: Floats, alpha: Floats) -> tuple[Floats, Floats]:
     """Slope [h,w,3] and offset [h,w] of the local affine model alpha = slope . guide + offset."""
     side = (2 * _GUIDE_RADIUS + 1,) * 2
 
-    def mean(image: Floats) -> Floats:
-        return cast(Floats, cv2.blur(image, side, borderType=cv2.BORDER_REFLECT_101))
+    def mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        return cast(NDArray[np.float64], cv2.blur(image, side, borderType=cv2.BORDER_REFLECT_101))
 
-    guide_mean, alpha_mean = mean(guide), mean(alpha)
-    products = mean((guide[:, :, :, None] * guide[:, :, None, :]).reshape(*guide.shape[:2], 9)[:, :, :4])
-    rest = mean((guide[:, :, :, None] * guide[:, :, None, :]).reshape(*guide.shape[:2], 9)[:, :, 4:])
-    moments = np.concatenate([products, rest], axis=2).reshape(*guide.shape[:2], 3, 3)
-    covariance = (
-        moments - guide_mean[:, :, :, None] * guide_mean[:, :, None, :] + _GUIDE_EPSILON * np.eye(3, dtype=np.float32)
-    )
-    cross = mean(guide * alpha[:, :, None]) - guide_mean * alpha_mean[:, :, None]
-    slope = np.linalg.solve(covariance, cross[..., None])[..., 0].astype(np.float32)
-    offset = alpha_mean - (slope * guide_mean).sum(axis=2)
-    return mean(slope), mean(offset)
+    colors, matte = [plane.astype(np.float64) for plane in cv2.split(guide)], alpha.astype(np.float64)
+    means, alpha_mean = [mean(color) for color in colors], mean(matte)
+    covariance = {(i, j): mean(colors[i] * colors[j]) - means[i] * means[j] for i in range(3) for j in range(i, 3)}
+    a, b, c, d, e, f = (covariance[index] for index in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)))
+    a, d, f = a + _GUIDE_EPSILON, d + _GUIDE_EPSILON, f + _GUIDE_EPSILON
+    cross = [mean(color * matte) - own * alpha_mean for color, own in zip(colors, means, strict=True)]
+    # The symmetric 3x3 matrix (a b c / b d e / c e f), inverted by its cofactors.
+    first = d * f - e * e, c * e - b * f, b * e - c * d
+    second = first[1], a * f - c * c, b * c - a * e
+    third = first[2], second[2], a * d - b * b
+    determinant = a * first[0] + b * first[1] + c * first[2]
+    slope = [sum(x * y for x, y in zip(row, cross, strict=True)) / determinant for row in (first, second, third)]
+    offset = alpha_mean - sum(x * y for x, y in zip(slope, means, strict=True))
+    return np.dstack([mean(plane) for plane in slope]).astype(np.float32), mean(offset).astype(np.float32)
 
 
 def estimate_foreground(portrait: Tensor, alpha: Tensor) -> Tensor:
