@@ -21,7 +21,7 @@ from hpbnet.networks.matting import MattingConfig, MattingNetwork
 av = pytest.importorskip("av", reason="video needs PyAV")
 
 from hpbnet.video.canvas import FrameWindow  # noqa: E402
-from hpbnet.video.cutout import find_region, move_matte, steady_matte  # noqa: E402
+from hpbnet.video.cutout import estimate_matte, find_region, made_quick, move_matte, reduce, steady_matte  # noqa: E402
 from hpbnet.video.cuts import is_cut, thumbnail  # noqa: E402
 from hpbnet.video.options import VideoOptions  # noqa: E402
 from hpbnet.video.read import open_clip, read_frames  # noqa: E402
@@ -405,6 +405,10 @@ def test_a_tiny_matting_network_runs_with_the_matte_before() -> None:
     network = MattingNetwork(MattingConfig(channels=(4, 4, 4, 4, 4), blocks=(0, 0, 0, 0, 0))).eval()
     shown = list(play([person()] * 2, [ramp(WIDTH, HEIGHT)] * 2, FrameStep(IDENTITY, network)))
     assert shown[1][0].shape == (HEIGHT, WIDTH, 3)
+    small = reduce(person())
+    plain, quick = (estimate_matte(each, small, None) for each in (network, made_quick(network)))
+    assert np.abs(plain - quick).max() < 0.02
+    assert next(network.parameters()).dtype == torch.float32
 
 
 def test_the_network_sees_the_part_of_the_frame_where_the_person_is() -> None:

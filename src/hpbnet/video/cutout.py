@@ -5,6 +5,7 @@ looks at the whole. Knows how a matte is made steady without trails: it is blend
 picture stands still.
 """
 
+import copy
 from dataclasses import dataclass, replace
 from math import exp, sqrt
 from typing import cast
@@ -16,12 +17,12 @@ from torch import nn
 
 from ..affine_grid import Window
 from ..matte import blur_fusion
-from ..networks.matting import NO_PREVIOUS
+from ..networks.matting import NO_PREVIOUS, MattingNetwork
 from .read import Floats, Pixels, resize
 
 NETWORK_PIXELS = 224 * 224  # that the network sees of the person's part of a frame
 LOOK_PIXELS = 320 * 192  # that it sees of a whole frame
-EDGE_SIDE = 640  # [px] longer side at which the edge is refined
+EDGE_PIXELS = 640 * 320  # [px] of that part when its edge is refined, at most
 STEADY_SECONDS = 0.15  # time constant of the matte where nothing moves
 _ROOM, _LEAST_ROOM = 0.25, 0.06  # around the person, as shares of its longer side: when chosen, and until moved
 _MOST_AREA = 2.0  # times what would be chosen now, from which a part is too large
@@ -97,6 +98,18 @@ def _area(window: Window) -> int:
     return (window[2] - window[0]) * (window[3] - window[1])
 
 
+def made_quick(network: nn.Module) -> nn.Module:
+    """Return a matting network laid out for speed; in bfloat16 where the processor has it: twice as fast, alpha +-0.01.
+
+    The network itself is left as it is; one of another kind is returned.
+    """
+    if not isinstance(network, MattingNetwork):
+        return network
+    quick = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return cast(nn.Module, quick.bfloat16() if native() else quick)
+
+
 @torch.inference_mode()
 def estimate_matte(network: nn.Module, small: Pixels, previous: Floats | None) -> Floats:
     """Estimate alpha [h,w] of a reduced frame, told the matte of the frame before."""
@@ -104,7 +117,9 @@ def estimate_matte(network: nn.Module, small: Pixels, previous: Floats | None) -
     before = torch.full_like(portrait[:, :1], NO_PREVIOUS)
     if previous is not None:
         before = torch.from_numpy(previous)[None, None]
-    alpha: Floats = network(portrait, before)[0, 0].sigmoid().numpy()
+    kind = next((parameter.dtype for parameter in network.parameters()), torch.float32)
+    logits = network(portrait.to(kind), before.to(kind))
+    alpha: Floats = logits[0, 0].float().sigmoid().numpy()
     return alpha
 
 
@@ -135,8 +150,8 @@ def cut_out(frame: Pixels, region: Window, small: Pixels, coarse: Floats) -> Cut
     frame = frame[region[0] : region[2], region[1] : region[3]]
     guide = small.astype(np.float32) * np.float32(1 / 255)
     height, width = frame.shape[:2]
-    scale = min(1.0, EDGE_SIDE / max(height, width))
-    size = round(width * scale), round(height * scale)
+    scale = min(1.0, sqrt(EDGE_PIXELS / (height * width)))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
     middle = frame if scale == 1.0 else resize(frame, size)
     alpha = _refine(coarse, guide, middle)
     share = coarse[:, :, None]

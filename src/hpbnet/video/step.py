@@ -34,6 +34,7 @@ from .cutout import (
     estimate_matte,
     find_region,
     known_cut_out,
+    made_quick,
     move_matte,
     own_colors,
     reduce,
@@ -103,6 +104,7 @@ class FrameStep:
     ) -> None:
         self.harmonizer = harmonizer
         self.matting = matting
+        self.quick = None if matting is None else made_quick(matting)
         self.options = options or VideoOptions()
         self.still = still  # the portrait is one picture
         self.pace = pace or PACES[self.options.steadiness]
@@ -164,7 +166,7 @@ class FrameStep:
         if self.still and before is not None:
             return before
         if alpha is None:
-            alpha = estimate_alpha(self._network(), to_planes(frame))[0, 0].numpy()
+            alpha = estimate_alpha(self._network(self.matting), to_planes(frame))[0, 0].numpy()
         return known_cut_out(frame, alpha)
 
     def _look(self, frame: Pixels, state: State, time: float) -> tuple[CutOut | None, State]:
@@ -177,7 +179,7 @@ class FrameStep:
         known = [] if before is None else [(before.coarse, before.region)]
         if time - state.looked >= LOOK_SECONDS or before is None:
             whole, wide = (0, 0, *size), reduce(frame, LOOK_PIXELS)
-            seen = estimate_matte(self._network(), wide, None)
+            seen = estimate_matte(self._network(self.quick), wide, None)
             known.append((seen, whole))
             region = find_region(_merged(known, whole, seen.shape), whole, size, region)
             state = replace(state, looked=time)
@@ -195,12 +197,13 @@ class FrameStep:
     def _see(self, frame: Pixels, region: Window, known: list[tuple[Floats, Window]]) -> tuple[Pixels, Floats]:
         """Let the network see a part of a frame, told what is known -> that part at its size, and its matte."""
         small = reduce(frame[region[0] : region[2], region[1] : region[3]])
-        return small, estimate_matte(self._network(), small, _merged(known, region, small.shape[:2]))
+        return small, estimate_matte(self._network(self.quick), small, _merged(known, region, small.shape[:2]))
 
-    def _network(self) -> nn.Module:
-        if self.matting is None:
+    @staticmethod
+    def _network(network: nn.Module | None) -> nn.Module:
+        if network is None:
             raise ValueError("no matting network was loaded: give --mask, or a portrait with transparency")
-        return self.matting
+        return network
 
     def _follow(self, state: State, cut: CutOut, place: FrameWindow, background: Pixels, time: float) -> State:
         """Ask the harmonizer if it is time to, and move the grid towards its last answer."""
