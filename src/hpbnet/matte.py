@@ -18,7 +18,7 @@ Matte = Callable[[Tensor], Tensor]  # portrait [1,3,H,W] -> alpha [1,1,H,W]
 Floats = NDArray[np.float32]
 
 LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.99
-_SOFT = 2 / 255  # alpha closer than this to 0 or 1 is taken for it
+_UNSURE = 0.05  # alpha closer than this to 0 or 1 is taken for it, the rest stretched: a network is never quite sure
 _GUIDE_RADIUS = 2  # [px] at the network's size
 _GUIDE_EPSILON = 1e-4
 _FUSION_SIZE = 512  # [px] longer side at which foreground and background colours are spread
@@ -83,9 +83,9 @@ def refine_alpha(
     refined = cast(Floats, cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR))
     for plane, guide in zip(cv2.split(slope), portrait[0].numpy(), strict=True):  # a plane at a time: cheap at any size
         refined += cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) * guide
-    refined[refined < _SOFT] = 0.0
-    refined[refined > 1 - _SOFT] = 1.0
-    return torch.from_numpy(refined)[None, None]
+    refined -= _UNSURE
+    refined /= 1 - 2 * _UNSURE
+    return torch.from_numpy(refined.clip(0.0, 1.0, out=refined))[None, None]
 
 
 def guided_coefficients(guide: Floats, alpha: Floats) -> tuple[Floats, Floats]:
