@@ -23,10 +23,11 @@ av = pytest.importorskip("av", reason="video needs PyAV")
 from hpbnet.video.canvas import FrameWindow  # noqa: E402
 from hpbnet.video.cutout import estimate_matte, find_region, made_quick, move_matte, reduce, steady_matte  # noqa: E402
 from hpbnet.video.cuts import is_cut, thumbnail  # noqa: E402
+from hpbnet.video.grids import crop_grid, settle  # noqa: E402
 from hpbnet.video.options import VideoOptions  # noqa: E402
 from hpbnet.video.read import open_clip, read_frames  # noqa: E402
 from hpbnet.video.run import compose_video  # noqa: E402
-from hpbnet.video.step import FrameStep, Pace, State, crop_grid, settle  # noqa: E402
+from hpbnet.video.step import FrameStep, Pace, State  # noqa: E402
 from hpbnet.video.threads import ahead  # noqa: E402
 from hpbnet.video.write import Film, VideoWriter, choose_codec  # noqa: E402
 

@@ -95,7 +95,7 @@ def _axes(
 
 def _widened(values: NDArray[np.float64], margin: float = 0.0) -> tuple[float, float]:
     least, most = float(values.min()), float(values.max())
-    room = max((most - least) * margin, 1e-9 if most > least else 0.5)
+    room = (most - least) * margin if most > least else 0.5
     return least - room, most + room
 
 

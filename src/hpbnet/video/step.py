@@ -16,7 +16,6 @@ from typing import cast
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -41,6 +40,7 @@ from .cutout import (
     steady_matte,
 )
 from .cuts import is_cut, thumbnail
+from .grids import crop_grid, settle
 from .options import VideoOptions
 from .read import Floats, Pixels, resize
 from .threads import Clock, now
@@ -49,7 +49,6 @@ GRID_SECONDS = 0.8  # [s] time constant of the grid
 LOOK_SECONDS = 1.0  # [s] between two looks at the whole frame
 ESTIMATE_SECONDS = 0.25  # [s] between two questions to the harmonizer
 _JUDGED_SIDE = 256  # [px] of the square on which colours are judged
-_CELLS = 16  # of a grid along each side, at most: light varies slowly
 _MAP_COLUMNS = 512  # of a list of places laid out as a map: OpenCV takes at most 32767 each way
 _SEEN = 2 / 255  # alpha from which a pixel is drawn
 
@@ -275,39 +274,6 @@ def judged_layers(cut: CutOut, place: FrameWindow, background: Pixels) -> Layers
     return Layers(
         _planes(np.clip(colors, 0, 1)), torch.from_numpy(np.ascontiguousarray(alpha))[None, None], to_planes(scene)
     )
-
-
-def settle(grid: AffineGrid, alpha: Tensor) -> AffineGrid:
-    """Average a grid to at most 16 cells a side, weighted by the alpha [1,1,H,W] that it was judged for.
-
-    Cells without a person hold nothing that was meant; they get the mean of the others, and a person who moves into
-    them before the next answer keeps its colours.
-    """
-    depth, height, width = grid.shape
-    if height <= 1 and width <= 1:
-        return grid
-    weight = F.adaptive_avg_pool2d(alpha, (height, width))
-    cells = grid.matrix.flatten(1, 3)  # [1,12*D,h,w]
-    mean = (cells * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp_min(1e-6)
-    size = min(height, _CELLS), min(width, _CELLS)
-    faint = 0.02
-    pooled = F.adaptive_avg_pool2d(cells * weight, size) + faint * mean
-    pooled = pooled / (F.adaptive_avg_pool2d(weight, size) + faint)
-    return AffineGrid(pooled.view(-1, 3, 4, depth, *size))
-
-
-def crop_grid(grid: AffineGrid, window: Window, canvas: tuple[int, int]) -> AffineGrid:
-    """Return the grid of a part of the canvas, with as many cells as the whole."""
-    depth, height, width = grid.shape
-    if (height, width) == (1, 1):
-        return grid
-    top, left, bottom, right = window
-    rows = (torch.arange(height) + 0.5) / height * (bottom - top) + top
-    columns = (torch.arange(width) + 0.5) / width * (right - left) + left
-    y, x = torch.meshgrid(rows / canvas[0] * 2 - 1, columns / canvas[1] * 2 - 1, indexing="ij")
-    places = torch.stack([x, y], dim=-1)[None].to(grid.matrix)
-    cells = F.grid_sample(grid.matrix.flatten(1, 3), places, padding_mode="border", align_corners=False)
-    return AffineGrid(cells.view(-1, 3, 4, depth, height, width))
 
 
 def drawn_box(alpha: Floats, place: FrameWindow) -> Window:
