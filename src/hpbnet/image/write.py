@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 from torch import Tensor, cat
 
 from .picture import Samples, to_samples
@@ -122,6 +122,8 @@ def _encode_png_16(samples: Samples) -> bytes:
 
 def _encode_tiff_16(samples: Samples) -> bytes:
     """Lay out one deflated strip and its directory [TIFF 6.0]: neither library at hand writes 16 bits and a profile."""
+    from PIL import TiffImagePlugin  # a tenth of a second that other formats need not wait for
+
     height, width, channels = samples.shape
     strip = zlib.compress(samples.astype("<u2").tobytes(), 1)
     directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
