@@ -28,9 +28,26 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     astronaut.save(tmp_path / "composite.png")
     y, x = np.mgrid[:512, :512]
     Image.fromarray(np.hypot(x - 225, y - 120) < 90).save(tmp_path / "mask.png")
-    Image.fromarray(skimage.rocket()).save(tmp_path / "beach.jpg")
+    for name in ("beach.jpg", "room.jpg"):
+        Image.fromarray(skimage.rocket()).save(tmp_path / name)
+    for folder, picture in (("photos", astronaut), ("mattes", Image.open(tmp_path / "mask.png"))):
+        (tmp_path / folder).mkdir()
+        for stem in ("one", "two"):
+            picture.save(tmp_path / folder / f"{stem}.png")
+    film(tmp_path / "talk.mp4", astronaut)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def film(path: Path, picture: Image.Image) -> None:
+    """Write a clip of three equal frames."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as clip:
+        stream = clip.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = *picture.size, "yuv420p"
+        for _ in range(3):
+            clip.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        clip.mux(stream.encode())
 
 
 def test_python_of_the_readme_runs(desk: Path) -> None:
