@@ -62,8 +62,11 @@ def bench_size(size: str) -> None:
     from hpbnet.matte import estimate_alpha, estimate_foreground
 
     width, height = map(int, size.split("x"))
+    side = max(width, height)
     portrait, background = (
-        to_samples(torch.nn.functional.interpolate(to_planes(picture), (height, width), mode="bilinear"))
+        to_samples(
+            torch.nn.functional.interpolate(to_planes(picture), (side, side), mode="bilinear")[..., :height, :width]
+        )
         for picture in (data.astronaut(), data.rocket())
     )
     pipeline = hpbnet.Pipeline.from_pretrained()
