@@ -5,6 +5,7 @@
 # METRICS the networks that `hpbnet evaluate` measures with.
 # Stage 1 was stopped at step 1,250 of 8,000: its rate of 1e-3 was too high, and its mix (65 % relit, 40 % of the truths
 # graded; `Chances` in training/composites.py now says 75 % and 25 %) too far from the paper's (docs/experiments.md).
+# Stage 2 began as 5,200 steps and was cut to 4,200 at step 2,200, so its rate fell a little slower than here.
 set -euo pipefail
 out=$1
 light=$DATA/lighting/real_illuminant_rgb_11346x3.npy

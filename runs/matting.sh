@@ -3,6 +3,7 @@
 #   DATA=... runs/matting.sh OUT
 # DATA holds portraits/ (images/, alpha/, index.csv) and backgrounds/ (pictures, index.csv): see MODEL_CARD.md.
 # Stage 1 was stopped at step 1,300 of 3,000 when low resolution proved to learn faster a minute (docs/experiments.md).
+# Stage 3 began as 1,600 steps and was cut to 1,100 at step 400.
 set -euo pipefail
 out=$1
 train() { hpbnet train matting "$DATA/portraits" --set scenes="$DATA/backgrounds" --set threads=1 "$@"; }
