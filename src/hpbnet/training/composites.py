@@ -184,8 +184,8 @@ FAMILIES = (
 class HeldOut(Dataset[CompositeItem]):
     """Validation items: the pool's own, or kinds that no training item has.
 
-    Held out of training: histogram transfer (a family), hard masks cut too large (a mask), the person low and small in
-    the frame before mirrored surroundings (a framing).
+    Held out of training: histogram transfer (a family), and the person low and small in the frame before mirrored
+    surroundings (a framing). Their masks are hard and cut too large, which training items' seldom are.
     """
 
     def __init__(self, pool: Path, size: int, held_out: bool, count: int = 192) -> None:
