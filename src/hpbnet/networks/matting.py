@@ -19,7 +19,7 @@ class MattingConfig:
 
     channels: tuple[int, ...] = (20, 40, 80, 128, 192)
     blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
-    size: int = 256  # the longer side that the network is run at [px]
+    size: int = 320  # the longer side that the network is run at [px]
 
 
 class MattingNetwork(nn.Module):
