@@ -31,7 +31,7 @@ def write_pool(folder: Path, count: int = 5, size: int = 16) -> Path:
     np.save(shard / "reals.npy", reals)
     np.save(shard / "masks.npy", masks)
     np.save(shard / "composites.npy", np.where(masks[..., None] > 0, reals // 2, reals).astype(np.uint8))
-    rows = [{"name": str(index), "plain": False} for index in range(count)]
+    rows = [{"name": str(index), "plain": False, "recipe": "paper"} for index in range(count)]
     (shard / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 

@@ -64,7 +64,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(shard / "reals.npy", reals)
     np.save(shard / "masks.npy", masks)
     np.save(shard / "composites.npy", np.where(masks[..., None] > 0, reals // 2, reals))
-    (shard / "rows.jsonl").write_text('{"plain": false}\n' * 4)
+    (shard / "rows.jsonl").write_text('{"plain": false, "recipe": "paper"}\n' * 4)
     return folder
 
 

@@ -99,6 +99,12 @@ def adjust_illuminant(
     return adjust_white_balance(image, gains / (gains * gains.new_tensor(LUMA)).sum(1, keepdim=True))
 
 
+def mix_channels(image: Tensor, matrix: Tensor) -> Tensor:
+    """Mix the channels of [B,3,H,W] by [B,3,3] in gamma-2.2 linear light, as another camera's colour filters would."""
+    mixed = torch.einsum("bij,bjhw->bihw", matrix, image**GAMMA)
+    return mixed.clamp(0.0, 1.0) ** (1 / GAMMA)
+
+
 def planckian_illuminant(cct: Tensor) -> Tensor:
     """Linear sRGB [N,3], luminance 1, of a black body at [N] 1667..25000 [K] (cubic approximation of [KKM02])."""
     cct = cct.double()

@@ -7,13 +7,14 @@ background. The output is a global affine matrix plus a local one for each cell,
 changes nothing.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .attention import Attention
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class HarmonizerNetwork(nn.Module):
         )
         self.local_head = nn.Conv2d(widths[0], 12, 3, padding=1)
         self.global_head = nn.Linear(code, 12)
-        self.doubt_head = nn.Sequential(nn.Linear(code, 64), nn.ReLU(), nn.Linear(64, 2))
+        self.doubt_head = nn.Sequential(nn.Linear(code + 3, 64), nn.ReLU(), nn.Linear(64, 2))
         for head in (self.local_head, self.global_head):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
@@ -98,9 +99,22 @@ class HarmonizerNetwork(nn.Module):
             x = scale(x, skip, code)
         local = self.local_head(x).float()  # [B,12,S/4,S/4]
         change = local + self.global_head(code).float()[:, :, None, None]
-        # Doubt looks at what was found, and must not bend it.
-        doubt = self.doubt_head(code.detach()).float()
+        # Doubt looks at what was found and at how much is to change, and must not bend it.
+        small_mask, small = F.avg_pool2d(mask, 4).float(), F.avg_pool2d(composite, 4).float()
+        shift = apply_change(change.detach(), small).square() * small_mask
+        moved = shift.sum(dim=(2, 3)) / small_mask.sum(dim=(2, 3)).clamp_min(1e-3)  # [B,3]
+        doubt = self.doubt_head(torch.cat([code.detach(), 0.3 * (moved + 1e-5).log() + 2], dim=1)).float()
         return Harmonization(change, doubt[:, 0].sigmoid(), doubt[:, 1])
+
+
+def apply_change(change: Tensor, image: Tensor) -> Tensor:
+    """What a map of changes [B,12,h,w] adds to an image [B,3,H,W]."""
+    full = change
+    if change.shape[-2:] != image.shape[-2:]:
+        full = F.interpolate(change, size=image.shape[-2:], mode="bilinear", align_corners=False)
+    full = full.view(-1, 3, 4, *image.shape[-2:])
+    added: Tensor = torch.einsum("bijhw,bjhw->bihw", full[:, :, :3], image) + full[:, :, 3]
+    return added
 
 
 STATISTICS = 25  # numbers that `statistics` gives
@@ -148,30 +162,6 @@ class EncoderScale(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, blocks: int) -> None:
         down = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
         super().__init__(down, *(Residual(outputs) for _ in range(blocks)))
-
-
-class Attention(nn.Module):
-    """Self-attention over all places of [B,C,h,w], with learned positions."""
-
-    def __init__(self, width: int, heads: int, places: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.position = nn.Parameter(torch.zeros(1, places, width))
-        self.norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.gain = nn.Parameter(torch.tensor(0.2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape [B,C,h,w]."""
-        tokens = x.flatten(2).transpose(1, 2)  # [B,h*w,C]
-        triple = self.query_key_value(self.norm(tokens + self.position))
-        query, key, value = triple.unflatten(2, (3, self.heads, -1)).permute(
-            2, 0, 3, 1, 4
-        )  # three [B,heads,h*w,C/heads]
-        weights = (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(dim=-1)
-        mixed: Tensor = self.out((weights @ value).transpose(1, 2).flatten(2))
-        return x + self.gain * mixed.transpose(1, 2).reshape(x.shape)
 
 
 class DecoderScale(nn.Module):

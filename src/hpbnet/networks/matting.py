@@ -1,7 +1,8 @@
 """The matting network: a portrait at a reduced size -> soft alpha.
 
-A plain U-Net on a half-resolution grid (pixel unshuffle in, pixel shuffle out), with one global context vector at the
-bottleneck. An optional previous matte makes it recurrent for video. Knows nothing of full size: see `hpbnet.matte`.
+A plain U-Net on a half-resolution grid (pixel unshuffle in, pixel shuffle out), with self-attention and one global
+context vector at the bottleneck. An optional previous matte makes it recurrent for video. Knows nothing of full size:
+see `hpbnet.matte`.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .attention import Attention
 
 NO_PREVIOUS = -1.0  # value of the previous-matte channel where there is no previous frame
 
@@ -18,7 +21,8 @@ class MattingConfig:
     """Widths of the network at strides 2, 4, 8, 16, 32 and the residual blocks of each encoder scale."""
 
     channels: tuple[int, ...] = (20, 40, 80, 128, 192)
-    blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
+    blocks: tuple[int, ...] = (0, 1, 2, 4, 2)
+    heads: int = 4  # of the attention at stride 32
     size: int = 320  # the longer side that the network is run at [px]
 
 
@@ -36,6 +40,7 @@ class MattingNetwork(nn.Module):
             EncoderScale(narrow, wide, blocks)
             for narrow, wide, blocks in zip(widths, widths[1:], self.config.blocks[1:], strict=False)
         )
+        self.attention = Attention(widths[-1], self.config.heads)
         self.context = nn.Sequential(nn.Linear(widths[-1], widths[-1]), nn.ReLU(), nn.Linear(widths[-1], widths[-1]))
         self.decoder = nn.ModuleList(
             DecoderScale(wide, narrow) for wide, narrow in zip(widths[:0:-1], widths[-2::-1], strict=True)
@@ -55,6 +60,7 @@ class MattingNetwork(nn.Module):
         for scale in self.encoder:
             skips.append(x)
             x = scale(x)
+        x = self.attention(x)
         x = x + self.context(x.mean(dim=(2, 3)))[:, :, None, None]
         for scale, skip in zip(self.decoder, reversed(skips), strict=True):
             x = scale(x, skip)

@@ -1,4 +1,4 @@
-"""Read a pool of made items (`shards.py`); trainings vary them on the fly (`training/composites.py`)."""
+"""Read pools of made items (`shards.py`); trainings vary them on the fly (`training/composites.py`)."""
 
 import json
 from pathlib import Path
@@ -11,16 +11,18 @@ Triplet = tuple[Tensor, Tensor, Tensor]  # composite [1,3,S,S], real [1,3,S,S], 
 
 
 class Pool:
-    """The finished shards of a pool, as memory maps."""
+    """The finished shards below a folder, which holds one pool or several, as memory maps."""
 
     def __init__(self, folder: Path | str) -> None:
-        folders = sorted(path for path in Path(folder).iterdir() if path.name.isdigit())
+        folders = sorted(path.parent for path in Path(folder).rglob("reals.npy") if path.parent.name.isdigit())
         if not folders:
             raise ValueError(f"{folder} holds no shards (folders 000, 001, ...)")
         names = ("composites", "reals", "masks")
         self._shards = [[np.load(path / f"{name}.npy", mmap_mode="r") for name in names] for path in folders]
         self._ends = np.cumsum([len(shard[0]) for shard in self._shards])
-        self.plain = torch.tensor([plain for path in folders for plain in _plain_rows(path / "rows.jsonl")])
+        rows = [json.loads(line) for path in folders for line in (path / "rows.jsonl").read_text().splitlines()]
+        self.plain = torch.tensor([bool(row["plain"]) for row in rows])  # before a plain backdrop
+        self.recipes = [str(row["recipe"]) for row in rows]
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -33,8 +35,3 @@ class Pool:
         row = index - int(self._ends[number]) + len(self._shards[number][0])
         composite, real, mask = (torch.from_numpy(array[row].copy()).float() / 255 for array in self._shards[number])
         return composite.permute(2, 0, 1)[None], real.permute(2, 0, 1)[None], mask[None, None]
-
-
-def _plain_rows(path: Path) -> list[bool]:
-    """Read which items of a shard stand before a plain backdrop."""
-    return [bool(json.loads(line)["plain"]) for line in path.read_text().splitlines()]

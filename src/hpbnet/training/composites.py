@@ -1,12 +1,13 @@
 """Training items for the harmonizer: a disturbed portrait before its own, untouched background.
 
-Starts from a pool of items relit once (`synthesis/shards.py`) and varies them on the fly. What a network learns from
-one kind of disturbance is that kind, and what it learns from well-lit neutral truths is that people are well lit and
-neutral, so an item draws
+Starts from pools of items made once (`synthesis/shards.py`). Those of the `wide` recipe are disturbed enough; those of
+the `paper` recipe are varied on the fly. What a network learns from one kind of disturbance is that kind, and what it
+learns from well-lit neutral truths is that people are well lit and neutral, so an item draws
 
-- its disturbance: relit as in the paper, or any of colour, exposure, tone and light changes of the foreground, or none;
+- its background: the photo's own, or another scene of like brightness;
+- its disturbance: relit as in the paper, or any of colour, exposure, tone and light changes of the foreground, or none,
+  or a person in neutral light before a scene under a strong grade, whose truth has the grade on both;
 - its truth: the whole photo graded like a dim room, a sunset or a coloured lamp, foreground and background alike;
-- its background: the photo's own, or another scene of like brightness put under the same grade;
 - its mask: soft, hard, grown, shrunk, with a hole; its framing; its compression.
 
 Item k depends on (seed, k) alone.
@@ -43,12 +44,13 @@ class Chances:
     """How often each thing happens to an item."""
 
     plain: float = 0.3  # an item before a plain backdrop is kept; it teaches little
-    relit: float = 0.75  # the pool's own disturbance
-    unchanged: float = 0.08
-    graded: float = 0.25  # the truth is graded
     exchanged: float = 0.1  # the background is another scene
-    mask: float = 0.5  # the mask is not the one that blended
-    jpeg: float = 0.25
+    relit: float = 0.65  # the pool's own disturbance
+    ungraded: float = 0.12  # the scene's strong light has not reached the person
+    unchanged: float = 0.06
+    graded: float = 0.25  # the truth is graded
+    mask: float = 0.4  # the mask is not the one that blended
+    jpeg: float = 0.2
 
 
 class Composites(Dataset[CompositeItem]):
@@ -56,7 +58,9 @@ class Composites(Dataset[CompositeItem]):
 
     def __init__(self, pool: Path, size: int, seed: int, scenes: str = "", illuminants: str = "") -> None:
         self.pool, self.size, self.seed, self.chances = Pool(pool), size, seed, Chances()
-        keep = np.where(self.pool.plain.numpy(), self.chances.plain, 1.0)
+        keep, recipes = np.where(self.pool.plain.numpy(), self.chances.plain, 1.0), np.array(self.pool.recipes)
+        for recipe in set(self.pool.recipes):  # each recipe is drawn as often
+            keep[recipes == recipe] /= keep[recipes == recipe].sum()
         self.cumulative = np.cumsum(keep / keep.sum())
         self.scenes = list_scenes(Path(scenes)) if scenes else []
         self.illuminants = read_illuminants(illuminants)
@@ -64,27 +68,37 @@ class Composites(Dataset[CompositeItem]):
     def __getitem__(self, index: int) -> CompositeItem:
         """Draw item `index`."""
         rng = np.random.default_rng((self.seed, index))
-        composite, real, mask = crop(self.pool[self._draw(rng)], self.size, rng)
-        kind = rng.random()
-        foreground = real
-        if kind < self.chances.relit:
-            strength = 1.0 if rng.random() < 0.75 else rng.uniform(0.25, 1.0)
-            foreground = composite = torch.lerp(real, composite, strength)
-            if rng.random() < 0.3:
-                foreground = self._disturb(composite, mask, rng, gentle=True)
-        elif kind < 1 - self.chances.unchanged:
-            foreground = self._disturb(real, mask, rng, gentle=False)
-        if self.scenes and rng.random() < self.chances.exchanged:
-            scene = self._scene(real, mask, rng)
-            real, foreground = disturb.paste(real, mask, scene), disturb.paste(foreground, mask, scene)
-        composite = disturb.paste(foreground, mask, real)
+        place = self._draw(rng)
+        composite, real, mask = crop(self.pool[place], self.size, rng)
+        if self.pool.recipes[place] == "paper":
+            composite, real = self._vary(composite, real, mask, rng)
         if rng.random() < self.chances.graded:
-            composite, real = self._grade(torch.cat([composite, real]), rng).chunk(2)
+            composite, real = self._grade(torch.cat([composite, real]), rng, strong=rng.random() < 0.3).chunk(2)
         if rng.random() < self.chances.mask:
             mask = spoil_mask(mask, rng)
         if rng.random() < self.chances.jpeg:
             composite = disturb.compress_jpeg(composite, int(rng.integers(50, 95)))
         return CompositeItem(to_bytes(composite), to_bytes(mask), to_bytes(real))
+
+    def _vary(self, composite: Tensor, real: Tensor, mask: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Draw another disturbance, background or truth for an item of the `paper` recipe."""
+        if self.scenes and rng.random() < self.chances.exchanged:
+            scene = self._scene(real, mask, rng)
+            real, composite = disturb.paste(real, mask, scene), disturb.paste(composite, mask, scene)
+        kind = rng.random()
+        foreground = real
+        if kind < self.chances.relit:
+            strength = 1.0 if rng.random() < 0.75 else rng.uniform(0.25, 1.0)
+            foreground = torch.lerp(real, composite, strength)
+            if rng.random() < 0.3:
+                foreground = self._disturb(foreground, mask, rng, gentle=True)
+        elif kind < self.chances.relit + self.chances.ungraded:
+            real = self._grade(real, rng, strong=True)
+            if rng.random() < 0.5:
+                foreground = self._disturb(foreground, mask, rng, gentle=True)
+        elif kind < 1 - self.chances.unchanged:
+            foreground = self._disturb(real, mask, rng, gentle=False)
+        return disturb.paste(foreground, mask, real), real
 
     def _draw(self, rng: np.random.Generator) -> int:
         return min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pool) - 1)
@@ -148,25 +162,25 @@ class Composites(Dataset[CompositeItem]):
         stops = np.clip(np.log2(own / new) * disturb.GAMMA, -1.5, 1.5) + rng.normal(0, 0.2)
         return disturb.adjust_exposure(scene, number(stops))
 
-    def _grade(self, pair: Tensor, rng: np.random.Generator) -> Tensor:
-        """Grade composite and truth alike: weak everyday casts mostly, now and then dusk, a lamp, a dim room."""
-        if rng.random() < 0.3:  # a strong light
+    def _grade(self, pictures: Tensor, rng: np.random.Generator, strong: bool) -> Tensor:
+        """Grade pictures alike: a weak everyday cast, or strongly like dusk, a lamp, a dim room."""
+        count = len(pictures)
+        if strong:
             first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
-            push = rng.uniform(1.0, 1.8)
-            cast = ((second / first) ** push).float()[None].expand(2, 3)
-            pair = disturb.adjust_illuminant(pair, torch.ones(2, 3), cast)
-            pair = disturb.adjust_exposure(pair, number(rng.uniform(-2.5, 0.5)).expand(2))
+            cast = ((second / first) ** rng.uniform(1.0, 1.8)).float()[None].expand(count, 3)
+            pictures = disturb.adjust_illuminant(pictures, torch.ones(count, 3), cast)
+            stops = rng.uniform(-2.5, 0.5)
         else:
-            gains = torch.from_numpy(rng.uniform(0.8, 1.25, (1, 3))).float().expand(2, 3)
-            pair = disturb.adjust_exposure(
-                disturb.adjust_white_balance(pair, gains), number(rng.normal(0, 0.5)).expand(2)
-            )
+            gains = torch.from_numpy(rng.uniform(0.8, 1.25, (1, 3))).float().expand(count, 3)
+            pictures = disturb.adjust_white_balance(pictures, gains)
+            stops = rng.normal(0, 0.5)
+        pictures = disturb.adjust_exposure(pictures, number(stops).expand(count))
         if rng.random() < 0.3:
-            pair = disturb.adjust_saturation(pair, number(np.exp(rng.normal(0.1, 0.3))).expand(2))
+            pictures = disturb.adjust_saturation(pictures, number(np.exp(rng.normal(0.1, 0.3))).expand(count))
         if rng.random() < 0.3:
             curve = (np.exp(rng.normal(0, 0.25)), rng.uniform(-0.8, 0.8), rng.uniform(0, 0.08), rng.uniform(0.85, 1))
-            pair = disturb.adjust_tone_curve(pair, torch.tensor([curve], dtype=torch.float32).expand(2, 4))
-        return pair
+            pictures = disturb.adjust_tone_curve(pictures, torch.tensor([curve], dtype=torch.float32).expand(count, 4))
+        return pictures
 
 
 FAMILIES = (
@@ -184,8 +198,8 @@ FAMILIES = (
 class HeldOut(Dataset[CompositeItem]):
     """Validation items: the pool's own, or kinds that no training item has.
 
-    Held out of training: histogram transfer (a family), and the person low and small in the frame before mirrored
-    surroundings (a framing). Their masks are hard and cut too large, which training items' seldom are.
+    Held out of training: another camera's colour filters (a family), and the person low and small in the frame before
+    mirrored surroundings (a framing). Their masks are hard and cut too large, which training items' seldom are.
     """
 
     def __init__(self, pool: Path, size: int, held_out: bool, count: int = 192) -> None:
@@ -199,10 +213,9 @@ class HeldOut(Dataset[CompositeItem]):
         """Item `index`."""
         composite, real, mask = self.pool[int(self.indices[index])]
         if self.held_out:
-            other = (index * 7 + 3) % len(self.indices)
-            _, reference, reference_mask = self.pool[int(self.indices[other])]
-            moved = disturb.transfer_histogram(real, mask, reference, reference_mask)
-            composite = disturb.paste(moved, mask, real)
+            rng = np.random.default_rng((0, index))
+            matrix = torch.from_numpy(np.eye(3) * rng.uniform(0.7, 1.4) + rng.normal(0, 0.2, (1, 3, 3))).float()
+            composite = disturb.paste(disturb.mix_channels(real, matrix), mask, real)
             mask = disturb.grow_mask((mask > 0.3).float(), 3)
             composite, mask, real = (F.pad(image, (48, 48, 96, 0), mode="reflect") for image in (composite, mask, real))
         composite, mask, real = (resize(image, self.size) for image in (composite, mask, real))

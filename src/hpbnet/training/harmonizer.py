@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..checkpoint import Plain, read_checkpoint
-from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
+from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork, apply_change
 from .composites import Composites, HeldOut
 from .config import TrainConfig
 from .run import Ema, Run, autocast, batches, learning_rate
@@ -20,7 +20,7 @@ _HARDLY_VISIBLE = (5 / 255) ** 2  # mean squared error below which a change hard
 
 @dataclass(frozen=True)
 class HarmonizerTraining(TrainConfig):
-    """What a harmonizer run needs to know; `data` is a pool of relit items (`synthesis/shards.py`)."""
+    """What a harmonizer run needs to know; `data` holds pools of items (`synthesis/shards.py`)."""
 
     validation: str = ""  # a pool of validation portraits
     scenes: str = ""  # folder of pictures without people, with index.csv; no exchanged backgrounds without it
@@ -32,6 +32,7 @@ class HarmonizerTraining(TrainConfig):
     chroma: float = 0.5  # weight of the absolute error of chroma
     detail: float = 0.5  # weight of the absolute error of a Laplacian pyramid
     smooth: float = 0.02  # weight of the map's own gradients
+    relative: float = 0.02  # weight of the log of the error relative to the composite's own
     licence: str = "see WEIGHTS_LICENSE"
 
 
@@ -101,35 +102,30 @@ def harmonizer_loss(
     detail = pyramid_error(error * mask)
     smooth = (change[:, :, 1:] - change[:, :, :-1]).abs().mean() + (change[..., 1:] - change[..., :-1]).abs().mean()
 
-    # Doubt: the share of the change that errs least and makes no picture worse, and the error that remains.
-    shift, area = shift.detach(), mask.sum(dim=(1, 2, 3)).clamp_min(1.0) * 3
-    shrunk = (composite + confidence[:, None, None, None] * shift).clamp(0, 1) - real
-    after = (shrunk.square() * mask).sum(dim=(1, 2, 3)) / area
+    area = mask.sum(dim=(1, 2, 3)).clamp_min(1.0) * 3
+    full = (error.square() * mask).sum(dim=(1, 2, 3)) / area
     before = ((composite - real).square() * mask).sum(dim=(1, 2, 3)) / area
+    relative = ((full + _HARDLY_VISIBLE) / (before + _HARDLY_VISIBLE)).log().mean()
+
+    # Doubt: the share of the change that errs least and makes no picture worse, and the error that remains.
+    shrunk = (composite + confidence[:, None, None, None] * shift.detach()).clamp(0, 1) - real
+    after = (shrunk.square() * mask).sum(dim=(1, 2, 3)) / area
     harm = ((after + _HARDLY_VISIBLE) / (before + _HARDLY_VISIBLE)).log().clamp_min(0).mean()
     ratio = after.mean() / before.mean().clamp_min(1e-6)
     calibration = (log_error - (after.detach() + 1e-5).log()).abs().mean()
 
     parts = (absolute, config.squared * squared, config.chroma * chroma, config.detail * detail, config.smooth * smooth)
-    total = sum(parts) + 0.02 * ratio + 0.01 * harm + 0.01 * calibration
+    total = sum(parts) + config.relative * relative + 0.02 * ratio + 0.02 * harm + 0.01 * calibration
     assert isinstance(total, Tensor)
-    full_ratio = ((error.square() * mask).sum(dim=(1, 2, 3)) / area).mean() / before.mean().clamp_min(1e-6)
     return {
         "total": total,
         "ratio": ratio,
-        "full_ratio": full_ratio,
+        "full_ratio": full.mean() / before.mean().clamp_min(1e-6),
+        "relative": relative,
         "l1": absolute,
         "harm": harm,
         "calibration": calibration,
     }
-
-
-def apply_change(change: Tensor, image: Tensor) -> Tensor:
-    """What a map of changes [B,12,h,w] adds to an image [B,3,H,W]."""
-    full = F.interpolate(change, size=image.shape[-2:], mode="bilinear", align_corners=False)
-    full = full.view(-1, 3, 4, *image.shape[-2:])
-    added: Tensor = torch.einsum("bijhw,bjhw->bihw", full[:, :, :3], image) + full[:, :, 3]
-    return added
 
 
 def pyramid_error(error: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Training items for the matting network: portraits set into scenes, badly photographed, with their true alpha.
 
-Half of the portraits keep their own photo, half stand before a foreign scene (so that no source's backdrop is learned);
-some share it with a second person; some scenes hold nobody. Item k depends on (seed, k) alone.
+Most of the portraits keep their own photo, the others stand before a foreign scene (so that no source's backdrop is
+learned); some share it with a second person; some scenes hold nobody. Item k depends on (seed, k) alone.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,9 @@ class Chances:
     """How often each thing happens to an item."""
 
     nobody: float = 0.04
-    own_scene: float = 0.45
+    own_scene: float = 0.6
     second_person: float = 0.12
-    previous: float = 0.5
+    previous: float = 0.3
     dark: float = 0.15
     jpeg: float = 0.4
     blur: float = 0.2

@@ -25,7 +25,7 @@ class MattingTraining(TrainConfig):
     scenes: str = ""  # folder of pictures without people, with index.csv (file, split)
     size: int = 256  # [px] of the training items
     channels: tuple[int, ...] = (20, 40, 80, 128, 192)
-    blocks: tuple[int, ...] = (0, 1, 2, 2, 2)
+    blocks: tuple[int, ...] = (0, 1, 2, 4, 2)
     start: str = ""  # checkpoint whose weights the run begins with
     licence: str = "see WEIGHTS_LICENSE"
 
