@@ -99,3 +99,11 @@ def test_config_is_plain_and_rebuilds_the_network() -> None:
     again = HPBNet(HPBNetConfig(**asdict(network.config)))
     again.load_state_dict(network.state_dict())
     assert torch.equal(again(*inputs()).image, network(*inputs()).image)
+
+
+def test_a_new_residual_network_is_the_identity_and_takes_no_prior() -> None:
+    network = HPBNet(replace(TINY, residual=True))
+    composite, mask = inputs()
+    assert torch.allclose(network(composite, mask).image, composite, atol=1e-6)
+    with pytest.raises(ValueError, match="a prior paints whole pictures"):
+        network.load_prior(Generator(network.config.stylegan2))

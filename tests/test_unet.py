@@ -1,5 +1,7 @@
 """Tests of networks/unet.py."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -84,3 +86,9 @@ def test_mask_and_every_scale_of_the_composite_matter() -> None:
 def test_a_resolution_that_is_no_power_of_two_is_refused(resolution: int) -> None:
     with pytest.raises(ValueError, match="power of two"):
         UNetConfig(resolution=resolution)
+
+
+def test_a_new_residual_network_is_the_identity_at_every_scale() -> None:
+    composite, mask = inputs()
+    for estimate in UNet(replace(TINY, residual=True))(composite, mask).estimates:
+        assert torch.allclose(estimate, F.interpolate(composite, size=estimate.shape[2:], mode="area"), atol=1e-6)

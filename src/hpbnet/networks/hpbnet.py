@@ -5,6 +5,9 @@ decoder's features of each scale are concatenated to the synthesis block of that
 convolutions and before it paints, and a 1x1 convolution reduces both to the block's width. That convolution starts as a
 pass-through of the generator's features. Without a generator the class is the ablation "U-Net only".
 
+With `residual`, which is ours and for small budgets without a prior, the U-Net starts every scale from the composite
+and the generator paints a change of the U-Net's estimate: an untrained network is the identity.
+
 Equation (3) is outside (`hpbnet.color_temperature`), and so is the loss (`hpbnet.training.losses`).
 """
 
@@ -32,11 +35,12 @@ class HPBNetConfig:
     w_dim: int = 512
     mapping_layers: int = 8
     clamp: float | None = None
+    residual: bool = False  # paint changes, not pictures
 
     @property
     def unet(self) -> UNetConfig:
         """Configure the U-Net."""
-        return UNetConfig(self.resolution, self.unet_channels, self.unet_max_channels)
+        return UNetConfig(self.resolution, self.unet_channels, self.unet_max_channels, self.residual)
 
     @property
     def stylegan2(self) -> StyleGAN2Config:
@@ -78,6 +82,10 @@ class HPBNet(nn.Module):
         self.to_z = EqualLinear(unet.width(unet.resolutions[0]), stylegan2.z_dim)
         self.generator = Generator(stylegan2)
         self.generator.requires_grad_(False)
+        if self.config.residual:
+            for name, parameter in self.generator.synthesis.named_parameters():
+                if name.endswith("paint.weight"):
+                    nn.init.zeros_(parameter)
         self.joins = nn.ModuleList(
             Join(stylegan2.width(resolution), unet.width(resolution)) for resolution in unet.resolutions
         )
@@ -96,15 +104,19 @@ class HPBNet(nn.Module):
         w = self.generator.mapping(z)
         ws = w[:, None].expand(-1, self.generator.config.styles, -1)
         merges = [partial(join, features=features) for join, features in zip(self.joins, scales.features, strict=True)]
-        images = self.generator.synthesis.pyramid(ws, noise, merges)
-        return Painted(scales.estimates, [image * 0.5 + 0.5 for image in images])
+        images = [image * 0.5 + 0.5 for image in self.generator.synthesis.pyramid(ws, noise, merges)]
+        if self.config.residual:
+            images = [estimate + image - 0.5 for estimate, image in zip(scales.estimates, images, strict=True)]
+        return Painted(scales.estimates, images)
 
     def load_prior(self, prior: Generator) -> None:
         """Take over a generator's weights; one of a higher resolution is cut at this network's.
 
         Raises:
-            ValueError: the prior is too small, or of other widths.
+            ValueError: the prior is too small, or of other widths, or this network paints changes only.
         """
+        if self.config.residual:
+            raise ValueError("a prior paints whole pictures, and residual=true changes of one: set one of both")
         self.generator.load_state_dict(cut(prior, self.generator.config).state_dict())
 
 

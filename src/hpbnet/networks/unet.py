@@ -1,8 +1,10 @@
 """The U-Net of HPBNet (section 3.2): composite and mask -> a harmonized image at every scale, coarse to fine.
 
-Scale i takes the upsampled estimate of scale i-1 and predicts the residual. Its bottleneck and decoder features are
-returned too: they feed the generator (`hpbnet.networks.hpbnet`). Convolutions scale their weights when used, as
-StyleGAN2's do: there is no normalisation layer, and the published learning rate of 2e-3 suits weights of unit variance.
+Scale i takes the upsampled estimate of scale i-1 and predicts the residual; with `residual`, which is ours, the
+composite's own detail of scale i is added first, so that only the change is left to predict. Bottleneck and decoder
+features are returned too: they feed the generator (`hpbnet.networks.hpbnet`). Convolutions scale their weights when
+used, as StyleGAN2's do: there is no normalisation layer, and the published learning rate of 2e-3 suits weights of unit
+variance.
 """
 
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ class UNetConfig:
     resolution: int = 512  # a power of two, 8 or more [px]
     channels: int = 32  # of the finest scale; doubled at every coarser one ...
     max_channels: int = 512  # ... up to this many
+    residual: bool = False  # start every scale from the composite at that scale: an untrained network is the identity
 
     def __post_init__(self) -> None:
         if self.resolution < COARSEST or self.resolution & (self.resolution - 1):
@@ -75,10 +78,14 @@ class UNet(nn.Module):
         for index, scale in enumerate(self.encoder):
             x = scale(x if index == 0 else F.avg_pool2d(x, 2))
             skips.append(x)
-        estimate = F.interpolate(composite, size=(COARSEST, COARSEST), mode="area")
+        shrunk = estimate = F.interpolate(composite, size=(COARSEST, COARSEST), mode="area")
         features, estimates = [], []
         below: Tensor | None = None
         for scale, skip in zip(self.decoder, reversed(skips), strict=True):
+            estimate = _resized(estimate, skip)
+            if self.config.residual:
+                coarser, shrunk = shrunk, F.interpolate(composite, size=skip.shape[2:], mode="area")
+                estimate = estimate + shrunk - _resized(coarser, skip)
             below, estimate = scale(below, skip, estimate)
             features.append(below)
             estimates.append(estimate)
@@ -106,16 +113,15 @@ class DecoderScale(nn.Module):
         super().__init__()
         self.convolutions = _convolutions(below + width + 3, width)
         self.residual = EqualConv(width, 3, 3)
-        nn.init.zeros_(self.residual.weight)  # the estimate starts as the shrunken composite
+        nn.init.zeros_(self.residual.weight)  # the estimate starts as what it is given
 
     def forward(
         self,
         below: Tensor | None,  # [B,C,R/2,R/2] features of the coarser scale; None at the coarsest
         skip: Tensor,  # [B,C',R,R] features of the encoder
-        estimate: Tensor,  # [B,3,R/2,R/2] of the coarser scale; at the coarsest [B,3,R,R]
+        estimate: Tensor,  # [B,3,R,R] of the coarser scale, brought to this one's size
     ) -> tuple[Tensor, Tensor]:
         """Return features [B,C',R,R] and the estimate [B,3,R,R]."""
-        estimate = _resized(estimate, skip)
         inputs = [skip, estimate * 2 - 1] if below is None else [_resized(below, skip), skip, estimate * 2 - 1]
         x = torch.cat(inputs, dim=1)
         for convolution in self.convolutions:

@@ -46,6 +46,7 @@ class HPBNetTraining(TrainConfig):
     discriminator: str = ""  # checkpoint of its discriminator; a new one without it
     generator: bool = True  # false: "U-Net only", section 4.2
     joint: bool = False  # train the generator too, where the prior is weak or missing
+    residual: bool = False  # start from the composite: for small budgets without a prior; ours
     resolution: int = 512  # [px]
     unet_channels: int = 32  # assumed
     unet_max_channels: int = 512  # assumed
@@ -84,6 +85,7 @@ class HPBNetTraining(TrainConfig):
             z_dim=self.z_dim,
             w_dim=self.w_dim,
             mapping_layers=self.mapping_layers,
+            residual=self.residual,
         )
 
 
@@ -97,6 +99,7 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: 
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     network = build_network(config).to(us.device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
     discriminator = build_discriminator(config, network.config.stylegan2).to(us.device)
     features = load_features(config.vgg, us.device) if config.perceptual_weight else None
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
