@@ -6,7 +6,8 @@ learns from well-lit neutral truths is that people are well lit and neutral, so 
 
 - its background: the photo's own, or another scene of like brightness;
 - its disturbance: relit as in the paper, or any of colour, exposure, tone and light changes of the foreground, or none,
-  or a person in neutral light before a scene under a strong grade, whose truth has the grade on both;
+  or a person in neutral light before a scene under a strong grade, whose truth has the grade on both, or before a dusk,
+  a neon sign, a snowfield as they are, whose truth has a part of the scene's mean light on the person;
 - its truth: the whole photo graded like a dim room, a sunset or a coloured lamp, foreground and background alike;
 - its mask: soft, hard, grown, shrunk, with a hole; its framing; its compression.
 
@@ -46,7 +47,7 @@ class Chances:
     plain: float = 0.3  # an item before a plain backdrop is kept; it teaches little
     exchanged: float = 0.1  # the background is another scene
     relit: float = 0.65  # the pool's own disturbance
-    ungraded: float = 0.12  # the scene's strong light has not reached the person
+    ungraded: float = 0.16  # the scene's light has not reached the person: half of them in a scene lit by itself
     unchanged: float = 0.06
     graded: float = 0.25  # the truth is graded
     mask: float = 0.4  # the mask is not the one that blended
@@ -62,7 +63,7 @@ class Composites(Dataset[CompositeItem]):
         for recipe in set(self.pool.recipes):  # each recipe is drawn as often
             keep[recipes == recipe] /= keep[recipes == recipe].sum()
         self.cumulative = np.cumsum(keep / keep.sum())
-        self.scenes = list_scenes(Path(scenes)) if scenes else []
+        self.scenes, self.lit_scenes = list_scenes(Path(scenes)) if scenes else ([], [])
         self.illuminants = read_illuminants(illuminants)
 
     def __getitem__(self, index: int) -> CompositeItem:
@@ -93,7 +94,11 @@ class Composites(Dataset[CompositeItem]):
             if rng.random() < 0.3:
                 foreground = self._disturb(foreground, mask, rng, gentle=True)
         elif kind < self.chances.relit + self.chances.ungraded:
-            real = self._grade(real, rng, strong=True)
+            if self.lit_scenes and rng.random() < 0.5:
+                scene = self._cut_scene(self.lit_scenes, rng)
+                real = disturb.paste(light_by_scene(real, mask, scene, rng), mask, scene)
+            else:
+                real = self._grade(real, rng, strong=True)
             if rng.random() < 0.5:
                 foreground = self._disturb(foreground, mask, rng, gentle=True)
         elif kind < 1 - self.chances.unchanged:
@@ -150,17 +155,19 @@ class Composites(Dataset[CompositeItem]):
         return disturb.soft_clip(image * gain ** (1 / disturb.GAMMA), gain.amax(dim=(1, 2, 3), keepdim=True))
 
     def _scene(self, real: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
-        """Cut a square of a neutral scene and expose it like the photo's own background."""
-        pixels = np.asarray(cv2.imread(str(self.scenes[rng.integers(len(self.scenes))]), cv2.IMREAD_COLOR))[:, :, ::-1]
+        """Expose a neutral scene like the photo's own background."""
+        scene = self._cut_scene(self.scenes, rng)
+        stops = np.clip(brighter(scene, real, 1 - mask), -1.5, 1.5) + rng.normal(0, 0.2)
+        return disturb.adjust_exposure(scene, number(-stops))
+
+    def _cut_scene(self, scenes: list[Path], rng: np.random.Generator) -> Tensor:
+        """Cut a square of a scene, perhaps out of focus."""
+        pixels = np.asarray(cv2.imread(str(scenes[rng.integers(len(scenes))]), cv2.IMREAD_COLOR))[:, :, ::-1]
         side = int(rng.uniform(0.5, 1.0) * min(pixels.shape[:2]))
         top, left = (int(rng.integers(0, edge - side + 1)) for edge in pixels.shape[:2])
         square = np.ascontiguousarray(pixels[top : top + side, left : left + side])
         scene = picture(cv2.resize(square, (self.size, self.size), interpolation=cv2.INTER_AREA))
-        if rng.random() < 0.4:
-            scene = disturb.blur(scene, float(rng.uniform(0.005, 0.02)) * self.size)
-        own, new = (float(masked_mean(luma(image), 1 - mask).clamp_min(0.02)) for image in (real, scene))
-        stops = np.clip(np.log2(own / new) * disturb.GAMMA, -1.5, 1.5) + rng.normal(0, 0.2)
-        return disturb.adjust_exposure(scene, number(stops))
+        return disturb.blur(scene, float(rng.uniform(0.005, 0.02)) * self.size) if rng.random() < 0.4 else scene
 
     def _grade(self, pictures: Tensor, rng: np.random.Generator, strong: bool) -> Tensor:
         """Grade pictures alike: a weak everyday cast, or strongly like dusk, a lamp, a dim room."""
@@ -257,14 +264,38 @@ def spoil_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
     return mask
 
 
-def list_scenes(folder: Path) -> list[Path]:
-    """List the training scenes without a strong cast of their own: their light is then given by the grade."""
+def brighter(scene: Tensor, real: Tensor, weight: Tensor) -> float:
+    """How many stops a scene is brighter than the weighted part of a photo, by their mean luma."""
+    new, own = masked_mean(luma(scene), weight).clamp_min(0.02), masked_mean(luma(real), weight).clamp_min(0.02)
+    return float((new / own).log2()) * disturb.GAMMA
+
+
+def light_by_scene(real: Tensor, mask: Tensor, scene: Tensor, rng: np.random.Generator) -> Tensor:
+    """Put a part of a scene's mean light on a photo that was taken in white light: of its colour, of its brightness.
+
+    The brightness is relative to the photo's own surroundings. Only a part, for a mean is no light: things have colours
+    of their own, and lamps are seen that do not shine on the person.
+    """
+    ambient = (scene**disturb.GAMMA).mean(dim=(2, 3)).clamp_min(1e-3)  # [1,3]
+    ambient = (ambient / ambient.mean()).clamp(0.35, 2.5)
+    lit = disturb.adjust_illuminant(real, torch.ones(1, 3), ambient ** float(rng.uniform(0.4, 0.6)))
+    stops = np.clip(0.4 * brighter(scene, real, 1 - mask), -1.5, 0.6)
+    return disturb.adjust_exposure(lit, number(stops))
+
+
+def list_scenes(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List the training scenes in neutral light, and those dark or with a strong cast of their own."""
     with (folder / "index.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train" and float(row["mean_luma"]) > 0.15]
-    return [
-        folder / row["file"]
+        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+    neutral = [
+        float(row["mean_luma"]) > 0.15
+        and abs(float(row["log2_rg_linear"])) < 0.4
+        and abs(float(row["log2_bg_linear"])) < 0.5
         for row in rows
-        if abs(float(row["log2_rg_linear"])) < 0.4 and abs(float(row["log2_bg_linear"])) < 0.5
+    ]
+    paths = [folder / row["file"] for row in rows]
+    return [path for path, is_neutral in zip(paths, neutral, strict=True) if is_neutral], [
+        path for path, is_neutral in zip(paths, neutral, strict=True) if not is_neutral
     ]
 
 

@@ -1,6 +1,7 @@
 """The fields that every training shares; each task's config adds its own."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -59,8 +60,10 @@ def read_config(kind: type[C], file: str | Path | None, overrides: dict[str, str
 
 
 def write_config(config: TrainConfig, path: Path) -> None:
-    """Write a config as JSON."""
-    path.write_text(json.dumps(asdict(config), indent=2) + "\n")
+    """Write a config as JSON, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(config), indent=2) + "\n")
+    os.replace(partial, path)
 
 
 def _literal(text: str) -> object:

@@ -18,7 +18,6 @@ from ..affine_grid import AffineGrid
 from ..checkpoint import Checkpoint, Plain, read_checkpoint
 from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
-from ..image import write_picture
 from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig
 from ..networks.perceptual import load_frozen, load_vgg_features, vgg19
@@ -157,8 +156,9 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: 
             if us.first:
                 run.log(step, values)
         if us.first and (step % config.validate_every == 0 or step == config.steps) and config.validation:
-            sample = directory / "samples" / f"{step:07d}.png"
-            run.log(step, validate(ema, network.config, config, us.device, sample))
+            values, pictures = validate(ema, network.config, config, us.device)
+            run.log(step, values)
+            run.show(step, pictures)
         if us.first and saving:
             run.save(step, parts)
             provenance: dict[str, Plain] = {
@@ -267,8 +267,8 @@ def load_features(source: str, device: torch.device) -> Features:
 
 @torch.no_grad()
 def validate(
-    ema: Ema, sizes: HPBNetConfig, config: HPBNetTraining, device: torch.device, sample: Path
-) -> Mapping[str, float]:
+    ema: Ema, sizes: HPBNetConfig, config: HPBNetTraining, device: torch.device
+) -> tuple[Mapping[str, float], Tensor]:
     """Measure the averaged weights on validation items, and show some: composite, U-Net, painted, lifted, truth.
 
     `painted` is the network's whole picture, `pasted` its foreground after Eq. (3) over the composite's background, and
@@ -290,10 +290,8 @@ def validate(
         rows.append(torch.stack([torch.stack([mse(x, real), psnr(x, real)]) for x in results])[:, :, 0])  # [4,2]
         if len(shown) < 5 * SHEET:
             shown += [composite, answer.estimates[-1].clamp(0, 1), painted, lifted, real]
-    sample.parent.mkdir(exist_ok=True)
-    write_picture(sample, sheet(shown, columns=5).cpu())
     before, *after = torch.stack(rows).mean(dim=0).tolist()
     values: dict[str, float] = {}
     for name, (error, decibels) in zip(("painted", "pasted", "lifted"), after, strict=True):
         values |= {f"{name}_ratio": error / before[0], f"{name}_gain": decibels - before[1]}
-    return values
+    return values, sheet(shown, columns=5)

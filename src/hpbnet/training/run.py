@@ -2,6 +2,8 @@
 
     RUN/config.json     the whole config
     RUN/log.jsonl       one line a logged step: losses, images a second
+    RUN/samples/        a sheet of pictures at every validation
+    RUN/events.out...   the same for TensorBoard, where the extra [train] is installed
     RUN/state.pt        networks, averages, optimisers, step: all that an exact resume needs
     RUN/weights.safetensors   the released form: averaged weights with provenance in the header
 
@@ -17,15 +19,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoint import Checkpoint, Plain, write_checkpoint
+from ..image import write_picture
 from .config import TrainConfig, write_config
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
 Item_co = TypeVar("Item_co", covariant=True)
@@ -49,6 +56,9 @@ class Run:
         write_config(config, self.directory / "config.json")
         self._clock = time.perf_counter()
         self._step_at_clock: int | None = None
+        self._first_step = 1  # that this process logs
+        for leftover in self.directory.glob(".weights.safetensors.*"):  # of a run killed while it wrote them
+            leftover.unlink()
 
     @property
     def state_file(self) -> Path:
@@ -64,6 +74,7 @@ class Run:
             part.load_state_dict(state[name])
         step: int = state["step"]
         self._cut_log(step)
+        self._first_step = step + 1
         return step
 
     def save(self, step: int, parts: Mapping[str, Stateful]) -> None:
@@ -92,6 +103,18 @@ class Run:
         with (self.directory / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         log.info("%s", "  ".join(f"{name} {value:g}" for name, value in line.items()))
+        if self._board:
+            for name, value in line.items():
+                self._board.add_scalar(name, value, step)
+            self._board.flush()
+
+    def show(self, step: int, picture: Tensor) -> None:
+        """Write a sheet of samples [1,3,H,W], sRGB in [0,1]."""
+        (self.directory / "samples").mkdir(exist_ok=True)
+        write_picture(self.directory / "samples" / f"{step:07d}.png", picture.cpu())
+        if self._board:
+            self._board.add_image("samples", picture[0].cpu(), step)
+            self._board.flush()
 
     def release(
         self,
@@ -107,6 +130,15 @@ class Run:
         settings: dict[str, Plain] = {"training": json.dumps(asdict(self.config), sort_keys=True)}
         write_checkpoint(path, Checkpoint(network, config, half, own | settings | dict(provenance)))
         return path
+
+    @cached_property
+    def _board(self) -> "SummaryWriter | None":
+        """Open TensorBoard's file, if it is installed; steps that a resumed run does again replace the old ones."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+        return SummaryWriter(self.directory, purge_step=self._first_step)  # type: ignore[no-untyped-call]
 
     def _check_same_config(self) -> None:
         """Refuse to go on with a config that means another run; length and bookkeeping may change."""

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..checkpoint import Plain, read_checkpoint
-from ..image import write_picture
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from ..synthesis.draws import seeded
 from ..synthesis.portraits import read_index
@@ -134,7 +133,7 @@ def _train(config: StyleGANTraining, directory: Path, us: Crew) -> Path:  # noqa
             names = ("critic_real", "critic_fake", "deceit", "augment", "sign_real", "path_length")
             run.log(step, dict(zip(names, [*values, p, sign, float(paths.mean)], strict=True)))
         if us.first and (step % config.validate_every == 0 or step == config.steps):
-            write_sheet(directory / "samples" / f"{step:07d}.png", ema, config.network)
+            run.show(step, samples(ema, config.network))
         if us.first and saving:
             run.save(step, parts)
             provenance: dict[str, Plain] = {
@@ -242,13 +241,12 @@ def mixed(w: Tensor, cuts: Tensor, styles: int) -> Tensor:
 
 
 @torch.no_grad()
-def write_sheet(path: Path, ema: Ema, config: StyleGAN2Config) -> None:
-    """Write a sheet of samples of the averaged generator, always of the same z."""
+def samples(ema: Ema, config: StyleGAN2Config) -> Tensor:
+    """Lay out samples of the averaged generator, always of the same z -> [1,3,H,W]."""
     network = Generator(config).eval()
     network.load_state_dict(ema.shadow)
     z = torch.randn(SHEET, config.z_dim, generator=torch.Generator().manual_seed(0))
-    path.parent.mkdir(exist_ok=True)
-    write_picture(path, sheet((network(one[None], truncation_psi=0.7) * 0.5 + 0.5).clamp(0, 1) for one in z))
+    return sheet((network(one[None], truncation_psi=0.7) * 0.5 + 0.5).clamp(0, 1) for one in z)
 
 
 def sheet(pictures: Iterable[Tensor], columns: int = 8) -> Tensor:

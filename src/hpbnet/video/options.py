@@ -27,6 +27,7 @@ SHOWN = (  # the options that a video takes; the others of `ComposeOptions` are 
     "start",
     "end",
     "steadiness",
+    "follow",
 )
 
 
@@ -52,6 +53,10 @@ class VideoOptions(ComposeOptions):
     end: float | None = setting(None, "Where in the clip to end [s]; by default its end.", (0, 1e6))
     steadiness: Literal["steady", "independent", "frozen"] = setting(
         "steady", "Follow the light smoothly, judge each frame by itself, or keep the first frame's colours."
+    )
+
+    follow: float = setting(
+        0.7, "How far the person follows the background's light as it changes, beside the harmonizer.", (0, 1)
     )
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ by time constants in seconds, and both begin anew where a new scene begins.
 
 The harmonizer is asked a few times a second. Between two answers the grid in use moves towards the last one
 exponentially, so that it neither jumps nor flickers, and follows a slow change of the light with a lag of one time
-constant.
+constant. The change of the background's light since its scene began is followed beside it (`light.py`).
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..affine_grid import AffineGrid, Window
 from ..finish import grade
-from ..harmonize import Harmonizer
+from ..harmonize import Harmonizer, identity
 from ..image.picture import to_planes
 from ..layers import Layers
 from ..matte import LEAST_COVERAGE, estimate_alpha
@@ -41,6 +41,7 @@ from .cutout import (
 )
 from .cuts import is_cut, thumbnail
 from .grids import crop_grid, settle
+from .light import Light, Logs, answer_gain, begin, follow, lit
 from .options import VideoOptions
 from .read import Floats, Pixels, resize
 from .threads import Clock, now
@@ -59,9 +60,14 @@ class Pace:
 
     grid_seconds: float = GRID_SECONDS  # time constant; 0 jumps to each answer
     estimate_seconds: float = ESTIMATE_SECONDS  # between two questions; inf asks once, cuts included
+    follows: bool = True  # the change of the background's light
 
 
-PACES = {"steady": Pace(), "independent": Pace(0.0, 0.0), "frozen": Pace(0.0, inf)}
+PACES = {
+    "steady": Pace(),
+    "independent": Pace(0.0, 0.0, follows=False),
+    "frozen": Pace(0.0, inf, follows=False),
+}
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,10 @@ class State:
     portrait: Pixels | None = None  # thumbnail
     scene: Pixels | None = None  # thumbnail
     target: AffineGrid | None = None  # the harmonizer's last answer
+    gain: Logs | None = None  # that the answer gives the person
     asked: float = -inf  # [s] when it was given
     grid: AffineGrid | None = None  # in use
+    light: Light | None = None  # of the background's scene
     looked: float = -inf  # [s] when the network last saw the whole frame
     cuts: int = 0  # new scenes so far
 
@@ -107,6 +115,7 @@ class FrameStep:
         self.options = options or VideoOptions()
         self.still = still  # the portrait is one picture
         self.pace = pace or PACES[self.options.steadiness]
+        self.follow = self.options.follow if self.pace.follows and harmonizer is not identity else 0.0
         self.clock = Clock()
 
     def __call__(
@@ -129,14 +138,16 @@ class FrameStep:
         state = self.find(frame, state, time, alpha)
         scene = thumbnail(background)
         if state.scene is not None and is_cut(state.scene, scene):
-            state = replace(state, grid=None, target=None, cuts=state.cuts + 1)
+            state = replace(state, grid=None, target=None, light=None, cuts=state.cuts + 1)
         state = replace(state, scene=scene)
         if state.cut is None:
             return Judgement(), state
         window = state.window or self._frame_window(state.cut, frame.shape[:2], background.shape[:2])
         place = window.part(state.cut.region, frame.shape[:2])
         state = self._follow(replace(state, window=window), state.cut, place, background, time)
-        return Judgement(state.cut, window, state.grid), replace(state, before=time)
+        assert state.grid is not None and state.light is not None
+        grid = lit(state.grid, state.light, self.follow) if self.follow else state.grid
+        return Judgement(state.cut, window, grid), replace(state, before=time)
 
     def _frame_window(self, cut: CutOut, size: tuple[int, int], canvas: tuple[int, int]) -> FrameWindow:
         """Decide where frames lie, by the first one that shows a person."""
@@ -209,13 +220,18 @@ class FrameStep:
         started = now()
         if state.target is None or time - state.asked >= self.pace.estimate_seconds - 1e-6:
             layers = judged_layers(cut, place, background)
-            state = replace(state, target=settle(self.harmonizer(layers), layers.alpha), asked=time)
-        assert state.target is not None
-        grid = state.target
+            target = settle(self.harmonizer(layers), layers.alpha)
+            state = replace(state, target=target, gain=answer_gain(target, layers), asked=time)
+        assert state.target is not None and state.gain is not None and state.scene is not None
+        seconds, grid = max(0.0, time - state.before), state.target
         if state.grid is not None and self.pace.grid_seconds > 0:
-            grid = state.grid.lerp(state.target, 1 - exp(-max(0.0, time - state.before) / self.pace.grid_seconds))
+            grid = state.grid.lerp(state.target, 1 - exp(-seconds / self.pace.grid_seconds))
+        if state.light is None:
+            light = begin(state.scene, state.gain)
+        else:
+            light = follow(state.light, state.scene, state.gain, seconds, self.pace.grid_seconds)
         self.clock.add("estimate", started)
-        return replace(state, grid=grid)
+        return replace(state, grid=grid, light=light)
 
     @torch.no_grad()
     def draw(self, frame: Pixels, background: Pixels, judgement: Judgement) -> Pixels:
