@@ -1,7 +1,6 @@
 """Tests of training/distributed.py: two processes take the step that one would."""
 
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import torch.multiprocessing as multiprocessing
 from torch import Tensor
 
 from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig
+from hpbnet.training import start
 from hpbnet.training.config import TrainConfig
 from hpbnet.training.distributed import Crew, crew
 from hpbnet.training.losses import hpbnet_loss
@@ -93,6 +93,32 @@ def test_a_missing_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_memory_that_is_too_small_names_the_field_to_lower() -> None:
-    with pytest.raises(ValueError, match=r"lower batch_size \(now 9\)"), crew(replace(CONFIG, batch_size=9), "cpu"):
-        raise torch.OutOfMemoryError("no room")
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize(("task", "fields"), [("hpbnet", "resolution \\(now 64\\)"), ("matting", "size \\(now")])
+def test_memory_that_is_too_small_names_the_fields_to_lower(
+    error: Exception, task: str, fields: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def train(config: TrainConfig, directory: Path) -> Path:
+        raise error
+
+    kind = start.TASKS[task].config
+    monkeypatch.setitem(start.TASKS, task, start.Task(kind, train))
+    config = kind(batch_size=9, **({"resolution": 64} if task == "hpbnet" else {}))
+    with pytest.raises(ValueError, match=rf"lower batch_size \(now 9\) or {fields}"):
+        start.train(task, config, tmp_path)
+
+
+def test_other_errors_of_a_training_stay_themselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def train(config: TrainConfig, directory: Path) -> Path:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setitem(start.TASKS, "matting", start.Task(TrainConfig, train))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        start.train("matting", TrainConfig(), tmp_path)

@@ -1,8 +1,12 @@
 """Tests of training/hpbnet.py on tiny networks and a tiny pool."""
 
 import json
-from dataclasses import replace
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +20,9 @@ from hpbnet.networks.perceptual import VggFeatures
 from hpbnet.networks.stylegan2 import Discriminator, Generator
 from hpbnet.synthesis.pool import Pool
 from hpbnet.training import hpbnet as training
+from hpbnet.training.config import TrainConfig
 from hpbnet.training.hpbnet import HPBNetTraining, Items, build_discriminator, build_network, train_hpbnet
-from hpbnet.training.run import Ema
+from hpbnet.training.run import Run
 
 
 def write_pool(folder: Path, count: int = 5, size: int = 16) -> Path:
@@ -34,6 +39,12 @@ def write_pool(folder: Path, count: int = 5, size: int = 16) -> Path:
     rows = [{"name": str(index), "plain": False, "recipe": "paper"} for index in range(count)]
     (shard / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do without TensorBoard: importing it takes longer than training here."""
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
 
 
 @pytest.fixture
@@ -86,32 +97,77 @@ def test_training_writes_a_run_that_loads_as_a_network(tiny: HPBNetTraining, tmp
     assert read_checkpoint(weights).provenance["steps"] == 5
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
-    tiny: HPBNetTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = replace(tiny, validation="")
+def test_a_run_killed_anywhere_ends_with_the_weights_of_one_that_was_not(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    config = replace(tiny, validation="", steps=4)
     whole = read_checkpoint(train_hpbnet(config, tmp_path / "whole"))
+    (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+    child = [sys.executable, "-c", KILLED, str(tmp_path)]
+    subprocess.run(child, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    for name in ("step", "state", "rename", "weights", "log"):
+        resumed = read_checkpoint(train_hpbnet(config, tmp_path / name))
+        assert whole.tensors.keys() == resumed.tensors.keys()
+        assert all(torch.equal(whole.tensors[key], resumed.tensors[key]) for key in whole.tensors), name
+        lines = (tmp_path / name / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4], name
+        files = {path.name for path in (tmp_path / name).iterdir() if not path.name.startswith("events")}
+        assert files - {"state.partial"} == {"config.json", "log.jsonl", "state.pt", "weights.safetensors"}
 
-    class Killed(Exception): ...
 
-    update = Ema.update
+# Each child is forked after its imports, trains, and kills itself where the name says: in the middle of step 3; with
+# half of step 4's state written, or all but its name; with half of its weights written; with half a line logged.
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+from hpbnet.training import run
+from hpbnet.training.hpbnet import HPBNetTraining, train_hpbnet
 
-    def die(self: Ema, network: torch.nn.Module, step: int) -> None:
-        if step == 4:
-            raise Killed
-        update(self, network, step)
+sys.modules["torch.utils.tensorboard"] = None  # quicker
+folder = Path(sys.argv[1])
+config = HPBNetTraining(**{k: tuple(v) if isinstance(v, list) else v
+                           for k, v in json.loads((folder / "config.json").read_text()).items()})
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+count = {"save": 0}
+update, save, release, replace, log = run.Ema.update, torch.save, run.Run.release, os.replace, run.Run.log
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Ema, "update", die)
-        train_hpbnet(config, tmp_path / "broken")
-    resumed = read_checkpoint(train_hpbnet(config, tmp_path / "broken"))
-    assert whole.tensors.keys() == resumed.tensors.keys()
-    assert all(torch.equal(whole.tensors[name], resumed.tensors[name]) for name in whole.tensors)
-    states = [torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "broken")]
-    for part in ("network", "discriminator"):
-        assert all(torch.equal(states[0][part][name], states[1][part][name]) for name in states[0][part])
-    steps = [json.loads(line)["step"] for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
-    assert steps == [1, 2, 3, 4, 5]
+def step(self, network, number):
+    die() if number == 3 else update(self, network, number)
+
+def second():
+    count["save"] += 1
+    return count["save"] == 2
+
+def state(value, path):
+    save(value, path)
+    if second():
+        os.truncate(path, os.path.getsize(path) // 2)
+        die()
+
+def rename(source, target):
+    die() if Path(target).name == "state.pt" and second() else replace(source, target)
+
+def weights(self, *values):
+    if second():
+        (self.directory / ".weights.safetensors.half").write_bytes(b"half")
+        die()
+    return release(self, *values)
+
+def torn(self, number, values):
+    if number == 3:
+        with (self.directory / "log.jsonl").open("a") as file:
+            file.write('{"step": 3, "tot')
+        die()
+    log(self, number, values)
+
+patches = {"step": (run.Ema, "update", step), "state": (torch, "save", state), "rename": (os, "replace", rename),
+           "weights": (run.Run, "release", weights), "log": (run.Run, "log", torn)}
+for name, patch in patches.items():
+    if (child := os.fork()) == 0:
+        setattr(*patch)
+        train_hpbnet(config, folder / name)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, name
+"""
 
 
 def test_unet_only_trains_without_a_prior_and_without_a_critic(tiny: HPBNetTraining, tmp_path: Path) -> None:
@@ -226,3 +282,45 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
         train_hpbnet(config, tmp_path / "run")
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
     assert state["step"] == 1 and all(value.isfinite().all() for value in state["network"].values())
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_tensorboard_gets_what_is_logged_and_shown(
+    tiny: HPBNetTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    said: list[tuple[object, ...]] = []
+
+    class Writer:
+        def __init__(self, folder: Path, purge_step: int) -> None:
+            said.append(("open", folder, purge_step))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            said.append((name, value, step))
+
+        def add_image(self, name: str, picture: Tensor, step: int) -> None:
+            said.append((name, tuple(picture.shape[:1]), step))
+
+        def flush(self) -> None: ...
+
+    if resumed:
+        train_hpbnet(replace(tiny, steps=2, validation_items=1), tmp_path / "run")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    train_hpbnet(replace(tiny, steps=3, validation_items=1), tmp_path / "run")
+    assert said[0] == ("open", tmp_path / "run", 3 if resumed else 1)
+    assert ("samples", (3,), 3) in said
+    last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert ("lifted_gain", last["lifted_gain"], 3) in said
+
+
+def test_tensorboard_reads_what_a_run_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="the extra [train] is not installed"
+    )
+    run = Run(tmp_path, TrainConfig())
+    run.log(5, {"total": 0.25})
+    run.show(5, torch.full((1, 3, 4, 4), 0.5))
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("total")] == [(5, 0.25)]
+    assert [event.step for event in events.Images("samples")] == [5]
+    assert (tmp_path / "samples" / "0000005.png").is_file()

@@ -30,7 +30,7 @@ def command(
         click.echo(json.dumps(asdict(config), indent=2))
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    weights = start.TASKS[task].train(config, directory)
+    weights = start.train(task, config, directory)
     click.echo(f"weights: {weights}")
 
 

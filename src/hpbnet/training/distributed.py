@@ -70,7 +70,7 @@ def crew(config: TrainConfig, device: str) -> Iterator[Crew]:
     """Join the processes that `torchrun` started, or be alone.
 
     Raises:
-        ValueError: the batch does not divide among the processes, there is no such device, or its memory is too small.
+        ValueError: the batch does not divide among the processes, or there is no such device.
     """
     rank, size, local = (int(os.environ.get(name, no)) for name, no in ENVIRONMENT.items())
     if config.batch_size % size:
@@ -83,8 +83,6 @@ def crew(config: TrainConfig, device: str) -> Iterator[Crew]:
         dist.init_process_group("nccl" if cuda else "gloo", rank=rank, world_size=size)
     try:
         yield Crew(rank, size, place)
-    except torch.OutOfMemoryError as error:
-        raise ValueError(f"out of memory: lower batch_size (now {config.batch_size}) or resolution") from error
     finally:
         if size > 1:
             dist.destroy_process_group()

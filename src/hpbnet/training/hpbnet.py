@@ -156,17 +156,17 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: 
             if us.first:
                 run.log(step, values)
         if us.first and (step % config.validate_every == 0 or step == config.steps) and config.validation:
-            values, pictures = validate(ema, network.config, config, us.device)
-            run.log(step, values)
+            measured, pictures = validate(ema, network.config, config, us.device)
+            run.log(step, measured)
             run.show(step, pictures)
         if us.first and saving:
-            run.save(step, parts)
             provenance: dict[str, Plain] = {
                 "data": "disturbed portraits (MODEL_CARD.md)",
                 "steps": step,
                 "licence": config.licence,
             }
             run.release("hpbnet", asdict(network.config), ema.shadow, provenance)
+            run.save(step, parts)  # last: a run killed before it does these steps again
     us.wait()
     return directory / "weights.safetensors"
 

@@ -68,6 +68,7 @@ class Run:
     def load(self, parts: Mapping[str, Stateful]) -> int:
         """Restore every part from the last checkpoint; return the number of steps done, 0 for a new run."""
         if not self.state_file.exists():
+            self._cut_log(0)
             return 0
         state = torch.load(self.state_file, map_location="cpu", weights_only=True)
         for name, part in parts.items():
@@ -138,7 +139,7 @@ class Run:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return None
-        return SummaryWriter(self.directory, purge_step=self._first_step)  # type: ignore[no-untyped-call]
+        return SummaryWriter(self.directory, purge_step=self._first_step)
 
     def _check_same_config(self) -> None:
         """Refuse to go on with a config that means another run; length and bookkeeping may change."""
@@ -156,8 +157,10 @@ class Run:
         """Drop log lines of steps that the resumed run will do again."""
         file = self.directory / "log.jsonl"
         if file.exists():
-            lines = [line for line in file.read_text().splitlines() if json.loads(line)["step"] <= step]
-            file.write_text("".join(f"{line}\n" for line in lines))
+            whole = [line for line in file.read_text().splitlines() if line.endswith("}")]  # the last may be torn
+            partial = file.with_suffix(".partial")
+            partial.write_text("".join(f"{line}\n" for line in whole if json.loads(line)["step"] <= step))
+            os.replace(partial, file)
 
 
 class Ema:

@@ -1,7 +1,7 @@
-"""The trainings by name."""
+"""The trainings by name, and what a user is told when one does not fit into memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +12,7 @@ from .matting import MattingTraining, train_matting
 from .stylegan import StyleGANTraining, train_stylegan
 
 C = TypeVar("C", bound=TrainConfig)
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # how torch says so, in lower case
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,21 @@ TASKS: dict[str, Task[Any]] = {
     "matting": Task(MattingTraining, train_matting),
     "stylegan": Task(StyleGANTraining, train_stylegan),
 }
+
+
+def train(task: str, config: TrainConfig, directory: Path) -> Path:
+    """Run a training by name and return the path of the released weights.
+
+    Raises:
+        ValueError: it does not fit into memory; says which fields to lower.
+    """
+    try:
+        return TASKS[task].train(config, directory)
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in NO_MEMORY):
+            raise
+        values = asdict(config)
+        first, *others = (
+            f"{name} (now {values[name]})" for name in ("batch_size", "resolution", "size") if name in values
+        )
+        raise ValueError(f"out of memory: lower {' or '.join([first, *others])}") from error

@@ -135,13 +135,13 @@ def _train(config: StyleGANTraining, directory: Path, us: Crew) -> Path:  # noqa
         if us.first and (step % config.validate_every == 0 or step == config.steps):
             run.show(step, samples(ema, config.network))
         if us.first and saving:
-            run.save(step, parts)
             provenance: dict[str, Plain] = {
                 "data": "portraits (MODEL_CARD.md)",
                 "steps": step,
                 "licence": config.licence,
             }
             run.release("stylegan2", asdict(config.network), ema.shadow, provenance)
+            run.save(step, parts)  # last: a run killed before it does these steps again
     us.wait()
     return directory / "weights.safetensors"
 
