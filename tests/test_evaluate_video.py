@@ -52,6 +52,14 @@ def test_temporal_error_is_of_changes_and_not_of_levels() -> None:
     assert steadiness.temporal_error(flickering, truth) == pytest.approx(2.0)
 
 
+def test_a_constant_colour_error_is_temporal_error_but_no_flicker() -> None:
+    truth = np.stack([wave(2.0)] * 3, axis=1)
+    assert steadiness.temporal_error(1.2 * truth, truth) > 0.5
+    assert steadiness.flicker(1.2 * truth, truth) == pytest.approx(0, abs=1e-9)
+    jumping = truth + np.where(np.arange(60) % 2, 1.0, -1.0)[:, None]
+    assert steadiness.flicker(jumping, truth) == pytest.approx(2.0, rel=0.02)
+
+
 def test_change_that_the_background_explains_does_not_count() -> None:
     assert steadiness.unexplained_change(0.3 * wave(2.0), [wave(2.0)]) == pytest.approx(0, abs=1e-9)
     assert steadiness.unexplained_change(wave(7.0), [wave(2.0)]) > 5
@@ -130,6 +138,14 @@ def test_methods_are_compared_on_a_changing_background(desk: Path, capsys: pytes
     assert json.loads((desk / "out" / "scores.json").read_text()) == printed
     with Image.open(desk / "out" / "steadiness.png") as chart:
         assert chart.size == (900, 840)
+
+
+def test_the_default_follows_the_background_and_a_frozen_one_does_not(desk: Path) -> None:
+    options = VideoOptions(mask=str(desk / "mask.png"))
+    methods = (parse_method("covariance"), parse_method("covariance:frozen"))
+    scores = evaluate_video(desk / "person.mp4", desk / "place.mp4", methods, None, options=options)
+    slope = {row.label: row.slope for row in scores.rows}
+    assert slope["covariance:steady"] > slope["covariance:frozen"] + 0.1
 
 
 def test_without_a_background_the_truth_is_known(desk: Path) -> None:

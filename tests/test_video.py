@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hpbnet.affine_grid import AffineGrid
 from hpbnet.cli import main
-from hpbnet.harmonize import HARMONIZERS
+from hpbnet.harmonize import HARMONIZERS, Harmonizer
 from hpbnet.layers import Layers
 from hpbnet.networks.matting import MattingConfig, MattingNetwork
 
@@ -354,6 +354,50 @@ def test_flicker_is_at_most_a_third_of_what_independent_frames_show(generator: t
     assert flicker("steady") < flicker("independent") / 3
 
 
+def dusk(index: int) -> np.ndarray:
+    return np.full((HEIGHT, WIDTH, 3), (160 - 2 * index, 160 - 2 * index, 160 - 2.2 * index), np.uint8)
+
+
+def keep(layers: Layers) -> AffineGrid:
+    return AffineGrid.identity()
+
+
+def brightness_over(scenes: list[np.ndarray], harmonizer: Harmonizer = keep, **fields: object) -> np.ndarray:
+    """The person's mean luma in each frame, 25 a second."""
+    steps = FrameStep(harmonizer, Threshold(), VideoOptions(**fields))  # type: ignore[arg-type]
+    shown = [picture for picture, _ in play([person()] * len(scenes), scenes, steps)]
+    return np.array([picture[24:40, 40:56].mean((0, 1)) @ (0.2126, 0.7152, 0.0722) for picture in shown])
+
+
+def test_the_person_follows_a_dusk_that_the_harmonizer_does_not_see() -> None:
+    scenes = [dusk(max(0, index - 5)) for index in range(60)]
+    light, scene = brightness_over(scenes), np.array([each.mean() for each in scenes])
+    slope = np.polyfit(np.log(scene), np.log(light), 1)[0]
+    assert np.corrcoef(light, scene)[0, 1] > 0.95 and 0.4 < slope < 0.8
+    assert np.ptp(brightness_over(scenes, follow=0.0)) == 0
+    assert np.ptp(brightness_over(scenes, steadiness="independent")) == 0
+    assert np.ptp(brightness_over([dusk(0)] * 10)) == 0
+
+
+def test_what_the_harmonizer_follows_is_not_followed_twice() -> None:
+    def follows(layers: Layers) -> AffineGrid:
+        gain = layers.background.mean().item() / 0.6
+        return AffineGrid.uniform(torch.cat([gain * torch.eye(3), torch.zeros(3, 1)], dim=1)[None])
+
+    scenes = [dusk(index) for index in range(40)]
+    alone, both = brightness_over(scenes, follows, follow=0.0), brightness_over(scenes, follows)
+    assert both[-1] > 0.55 * both[0]  # the scene is at 0.51; twice would be 0.3
+    assert both[-1] < alone[-1] * 1.01
+
+
+def test_following_is_bounded_and_begins_anew_with_a_scene() -> None:
+    black = [dusk(0)] + [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 3
+    light = brightness_over(black)
+    assert np.ptp(light) == 0  # a cut: another place, judged by itself
+    fading = brightness_over([np.maximum(dusk(0), 4 * index) - 4 * index for index in range(60)])
+    assert fading[-1] > 0.3 * fading[0]
+
+
 def test_a_cut_in_the_background_is_followed_at_once() -> None:
     scenes = [np.full((HEIGHT, WIDTH, 3), value, np.uint8) for value in (40, 40, 200, 200)]
     states = [state for _, state in play([person()] * 4, scenes, FrameStep(warm, Threshold()))]
@@ -526,6 +570,7 @@ def test_a_still_portrait_over_a_moving_background(desk: Path) -> None:
         ["--crf", "30"],
         ["--steadiness", "independent"],
         ["--harmonizer", "reinhard"],
+        ["--follow", "0"],
     ],
 )
 def test_every_option_changes_the_picture(desk: Path, option: list[str]) -> None:
@@ -534,7 +579,7 @@ def test_every_option_changes_the_picture(desk: Path, option: list[str]) -> None
     assert main([*base, "--harmonizer", "none", "-o", "plain.mp4"]) == 0
     assert main([*base, *(harmonizer or ["--harmonizer", "none"]), *option, "-o", "out.mp4"]) == 0
     plain, changed = (next(read_frames(open_clip(desk / name))).pixels for name in ("plain.mp4", "out.mp4"))
-    if option[0] != "--steadiness":  # which changes nothing where nothing flickers
+    if option[0] not in ("--steadiness", "--follow"):  # which change nothing where nothing does
         assert plain.shape != changed.shape or (plain != changed).any()
 
 

@@ -21,7 +21,7 @@ _path = click.Path(path_type=Path)
 @click.option("--result", "results", multiple=True, metavar="LABEL=FILE", help="A result made elsewhere; repeat.")
 @click.option("-o", "--out", "folder", type=_path, help="Folder for scores.json and steadiness.png.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as one JSON object.")
-@takes_settings(VideoOptions, only=("mask", "strength", "start", "end"))
+@takes_settings(VideoOptions, only=("mask", "strength", "follow", "start", "end"))
 def command(
     portrait: Path,
     background: Path | None,

@@ -66,6 +66,17 @@ def temporal_error(result: NDArray[np.float64], truth: NDArray[np.float64]) -> f
     return float(np.sqrt(np.mean((np.diff(result, axis=0) - np.diff(truth, axis=0)) ** 2)))
 
 
+def flicker(result: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Return the temporal error that no constant gain of each channel explains, root mean square.
+
+    A colour error that stays the same scales the person's own motion and counts as temporal error, though nothing
+    flickers. Here the truth's changes are scaled by the least-squares gain first.
+    """
+    changes, true = np.diff(result, axis=0), np.diff(truth, axis=0)
+    gains = (changes * true).sum(axis=0) / np.maximum((true**2).sum(axis=0), 1e-9)
+    return float(np.sqrt(np.mean((changes - gains * true) ** 2)))
+
+
 def unexplained_change(foreground: Series, causes: list[Series]) -> float:
     """Return the frame-to-frame change of the foreground that no cause explains, root mean square.
 

@@ -24,6 +24,7 @@ from ..video.step import PACES, FrameStep, State
 from .chart import Chart, Curve, draw_charts
 from .steadiness import (
     Series,
+    flicker,
     following,
     matte_flicker,
     spectrum,
@@ -70,6 +71,7 @@ class Steadiness:
     correlation: float  # of foreground and background brightness
     slope: float  # of their logarithms
     temporal_error: float | None = None  # against the truth, of 255; None where it is not known
+    flicker: float | None = None  # the part of it that no constant gain of each channel explains
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def evaluate_video(
         methods: what to run.
         matting: finds the person; None if the options name a mask or the portrait is transparent.
         results: labels and files of results made elsewhere of the same two, as they were filmed.
-        options: mask, start, end and strength count.
+        options: mask, start, end, strength and follow count.
         watch: told the number of frames done.
 
     Raises:
@@ -133,16 +135,18 @@ def evaluate_video(
     """
     options = options or VideoOptions()
     chosen = {method: harmonizer_by_name(method.harmonizer) for method in methods}
-    flicker = _Flicker(matting)
+    mattes = _Flicker(matting)
     steps = {
         method: FrameStep(judge, options=options, pace=PACES[method.steadiness]) for method, judge in chosen.items()
     }
-    steps[Method(UNHARMONIZED, "none", "steady")] = FrameStep(identity, options=replace(options, strength=1.0))
+    steps[Method(UNHARMONIZED, "none", "steady")] = FrameStep(
+        identity, options=replace(options, strength=1.0, follow=0.0)
+    )
     states = {method: State() for method in steps}
     others = [_result_frames(path, options) for _, path in results]
     colours: list[list[NDArray[np.float64]]] = [[] for _ in range(len(steps) + len(others) + 1)]
     scenes: list[float] = []
-    for count, shot in enumerate(_shots(portrait, background, options, matting, flicker), start=1):
+    for count, shot in enumerate(_shots(portrait, background, options, matting, mattes), start=1):
         frame = shot.pixels if background is not None else _disturb(shot.pixels)
         shown = []
         for method, step in steps.items():
@@ -160,7 +164,7 @@ def evaluate_video(
     scene = np.array(scenes)
     tracks = tuple(Track(label, np.array(track), scene) for label, track in zip(labels, colours, strict=True))
     rows = tuple(_measure(track, tracks[-1], known=background is None) for track in tracks[:-1])
-    return VideoScores(_rate(portrait, background), rows, tracks, flicker.means())
+    return VideoScores(_rate(portrait, background), rows, tracks, mattes.means())
 
 
 def _measure(track: Track, filmed: Track, known: bool) -> Steadiness:
@@ -176,6 +180,7 @@ def _measure(track: Track, filmed: Track, known: bool) -> Steadiness:
         follows.correlation,
         follows.slope,
         temporal_error(track.foreground, filmed.foreground) if known else None,
+        flicker(track.foreground, filmed.foreground) if known else None,
     )
 
 
@@ -208,7 +213,7 @@ def _shots(
     background: str | Path | None,
     options: VideoOptions,
     matting: nn.Module | None,
-    flicker: _Flicker,
+    mattes: _Flicker,
 ) -> Iterator[_Shot]:
     """Pair reduced frames, scenes and mattes; frames without a person are left out."""
     person = open_source(portrait)
@@ -239,7 +244,7 @@ def _shots(
         state = finder.find(picture, state, frame.time, alpha)
         if state.cut is None:
             continue
-        flicker.add(state.cut)
+        mattes.add(state.cut)
         refined = FrameWindow(size, (0, 0, *size)).part(state.cut.region, size).draw(state.cut.alpha, (0, 0, *size))
         yield _Shot(frame.time, picture, scene, np.ascontiguousarray(refined))
 
@@ -302,17 +307,18 @@ def draw_steadiness(scores: VideoScores, path: str | Path) -> None:
 def render_steadiness(scores: VideoScores) -> str:
     """Make a table of the rows, with each measure's name and what is better."""
     lines = [
-        f"{'method':24} {'spectrum':>9} {'interval':>13} {'unexplained':>11} {'corr.':>6} {'slope':>6} {'temporal':>9}"
+        f"{'method':24} {'spectrum':>9} {'interval':>13} {'unexplained':>11} {'corr.':>6} {'slope':>6} "
+        f"{'temporal':>9} {'flicker':>9}"
     ]
     for row in scores.rows:
-        error = "-" if row.temporal_error is None else f"{row.temporal_error:.3f}"
+        error, restless = ("-" if value is None else f"{value:.3f}" for value in (row.temporal_error, row.flicker))
         interval = f"{row.spectrum_low:.2f} to {row.spectrum_high:.2f}"
         lines.append(
             f"{row.label:24} {row.spectrum_distance:9.3f} {interval:>13} {row.unexplained:11.3f} "
-            f"{row.correlation:6.2f} {row.slope:6.2f} {error:>9}"
+            f"{row.correlation:6.2f} {row.slope:6.2f} {error:>9} {restless:>9}"
         )
-    flicker = ", ".join(f"{name} {value:.2f}" for name, value in scores.matte_flicker)
-    return "\n".join([*lines, f"matte flicker where nothing moves, of 255: {flicker}"] if flicker else lines)
+    mattes = ", ".join(f"{name} {value:.2f}" for name, value in scores.matte_flicker)
+    return "\n".join([*lines, f"matte flicker where nothing moves, of 255: {mattes}"] if mattes else lines)
 
 
 def scores_as_plain(scores: VideoScores) -> dict[str, object]:

@@ -41,7 +41,7 @@ from .cutout import (
 )
 from .cuts import is_cut, thumbnail
 from .grids import crop_grid, settle
-from .light import Light, Logs, answer_gain, begin, follow, lit
+from .light import Light, Logs, answer_gain, begin, come_back, follow, lit
 from .options import VideoOptions
 from .read import Floats, Pixels, resize
 from .threads import Clock, now
@@ -159,7 +159,7 @@ class FrameStep:
         """Find the person of a frame; a state without a cut-out where nobody is."""
         portrait = thumbnail(frame)
         if state.portrait is not None and not self.still and is_cut(state.portrait, portrait):
-            state = State(state.time, window=state.window, scene=state.scene, cuts=state.cuts + 1)
+            state = State(state.time, window=state.window, scene=state.scene, light=state.light, cuts=state.cuts + 1)
         started = now()
         cut: CutOut | None
         if alpha is not None or self.still:
@@ -168,7 +168,8 @@ class FrameStep:
             cut, state = self._look(frame, state, time)
         self.clock.add("matte", started)
         if cut is None or coverage(cut, frame.shape[:2]) < LEAST_COVERAGE:
-            return State(time, window=state.window, portrait=portrait, scene=state.scene, cuts=state.cuts)
+            light, cuts = state.light, state.cuts
+            return State(time, window=state.window, portrait=portrait, scene=state.scene, light=light, cuts=cuts)
         return replace(state, time=time, cut=cut, portrait=portrait)
 
     def _known(self, frame: Pixels, before: CutOut | None, alpha: Floats | None) -> CutOut:
@@ -216,20 +217,22 @@ class FrameStep:
         return network
 
     def _follow(self, state: State, cut: CutOut, place: FrameWindow, background: Pixels, time: float) -> State:
-        """Ask the harmonizer if it is time to, and move the grid towards its last answer."""
+        """Ask the harmonizer if it is time to, and move the grid and the light towards what is so now."""
         started = now()
+        seconds, light = max(0.0, time - state.before), state.light
         if state.target is None or time - state.asked >= self.pace.estimate_seconds - 1e-6:
             layers = judged_layers(cut, place, background)
             target = settle(self.harmonizer(layers), layers.alpha)
             state = replace(state, target=target, gain=answer_gain(target, layers), asked=time)
-        assert state.target is not None and state.gain is not None and state.scene is not None
-        seconds, grid = max(0.0, time - state.before), state.target
-        if state.grid is not None and self.pace.grid_seconds > 0:
-            grid = state.grid.lerp(state.target, 1 - exp(-seconds / self.pace.grid_seconds))
-        if state.light is None:
-            light = begin(state.scene, state.gain)
+            if light is None and state.scene is not None and state.gain is not None:
+                light = begin(state.scene, layers.alpha, state.gain)
+        assert state.target is not None and state.gain is not None and state.scene is not None and light is not None
+        if state.grid is None:
+            grid, light = state.target, come_back(light, state.scene, state.gain)
         else:
-            light = follow(state.light, state.scene, state.gain, seconds, self.pace.grid_seconds)
+            weight = 1 - exp(-seconds / self.pace.grid_seconds) if self.pace.grid_seconds > 0 else 1.0
+            grid = state.grid.lerp(state.target, weight)
+            light = follow(light, state.scene, state.gain, seconds, weight)
         self.clock.add("estimate", started)
         return replace(state, grid=grid, light=light)
 
