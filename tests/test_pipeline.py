@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -119,13 +120,14 @@ CHANGES = {
     "exposure": 0.5,
     "warmth": 0.5,
     "light_wrap": 0.7,
-    "grain": 1.0,
+    "grain": 0.0,
+    "softness": 1.0,
     "harmonizer": "reinhard",
     "mask": MASK[:, ::-1],
 }
 
 
-FINISHES = {"exposure", "warmth", "light_wrap", "grain"}
+FINISHES = {"exposure", "warmth", "light_wrap", "grain", "softness"}
 
 
 def test_every_option_is_exercised() -> None:
@@ -145,6 +147,9 @@ def test_option_changes_the_picture(pipeline: Pipeline, name: str) -> None:
 def test_finishing_changes_the_person_and_not_the_background(pipeline: Pipeline, name: str) -> None:
     portrait, mask = (np.repeat(np.repeat(array, 3, 0), 3, 1) for array in (PORTRAIT // 3 + 60, MASK))
     scene = GENERATOR.integers(120, 256, (240, 300, 3), dtype=np.uint8)  # brighter and noisier than the person
+    if name == "softness":
+        portrait = np.repeat(np.repeat(PORTRAIT, 3, 0), 3, 1)
+        scene = cv2.GaussianBlur(np.repeat(np.repeat(scene[::20, ::20], 20, 0), 20, 1), (0, 0), 2.0)
     plain = pipeline(portrait, scene, mask=mask)
     finished = pipeline(portrait, scene, mask=mask, **{name: CHANGES[name]})
     person, empty = finished.layers.alpha[0, 0] > 0, finished.layers.alpha[0, 0] == 0

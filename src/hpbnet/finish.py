@@ -1,11 +1,13 @@
-"""What may be done to layers after harmonizing: a manual grade, light wrap, and grain and sharpness matched.
+"""What may be done to layers after harmonizing: a manual grade, light wrap, and grain and softness matched.
 
-Knows optics and film, in a small way; nothing here is on by default. Each function returns new layers whose alpha and
-background are the old ones.
+Knows optics and film, in a small way. Grain alone is on by default: it does nothing unless the scene is grainy; what
+the others gain and cost is measured in docs/experiments.md (Finishing). Each function returns new layers whose alpha
+and background are the old ones.
 """
 
-from dataclasses import dataclass, replace
-from math import ceil
+import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -22,12 +24,15 @@ _WARMTH_STOPS = 0.35  # [EV] by which red rises and blue falls at warmth 1: abou
 _WRAP_RADIUS = 0.012  # of the longer side, reach of the spilled light
 _ROBUST = 1.4826  # a normal deviation over its median absolute deviation
 _LEAST_PIXELS = 4096  # that noise or sharpness can be told from
+_NOTICED = 1.25  # times as much grain is seen, and told from the measure's own scatter
 _MOST_BLUR = 2.5  # [px] deviation
-_LEAST_NOISE = 0.3 / 255  # grain below this is not added
+_LEAST_NOISE = 1.0 / 255  # grain below this is not seen, and not added
 _LEAST_BLUR = 0.3  # [px] blur below this is not added
 _LEAST_EDGES, _STRONG_EDGE = 64, 0.03  # pixels on edges that blur can be told from, and their slope per pixel
 _OWN_BLUR = 0.75  # [px] deviation that the measuring itself adds: Sobel's filter and the pixel's width
 _PATCH, _QUIET = 8, 0.2  # [px] side of the patches in which noise is measured; the quantile of patches taken as noise
+_QUIET_BIAS = 1.2  # by which that quantile of pure noise lies below its deviation
+_BLOCK, _BLOCKS = 64, 64  # [px] side of the blocks of a picture that noise is measured in, and about how many
 
 
 def grade(exposure: float, warmth: float) -> AffineGrid:
@@ -61,16 +66,8 @@ def light_wrap(layers: Layers, amount: float) -> Layers:
     return replace(layers, foreground=torch.lerp(layers.foreground, spill, light.clamp(max=1.0)))
 
 
-@dataclass(frozen=True)
-class Texture:
-    """How noisy and how sharp a picture is; None where too little of it is seen to tell."""
-
-    noise: float | None  # deviation of luma noise, 0-1 scale
-    blur: float | None  # [px] deviation of the Gaussian that softens its sharpest edges
-
-
 def match_grain(layers: Layers, amount: float, seed: int = 0) -> Layers:
-    """Bring the foreground's grain and softness up to the background's; adds only, never cleans or sharpens.
+    """Bring the foreground's grain up to the background's; adds only, and only where the background is grainy.
 
     Args:
         layers: harmonized layers.
@@ -81,51 +78,99 @@ def match_grain(layers: Layers, amount: float, seed: int = 0) -> Layers:
         return layers
     generator = torch.Generator().manual_seed(seed)
     items = zip(layers.foreground.split(1), layers.alpha.split(1), layers.background.split(1), strict=True)
-    matched = [_match_item(foreground, alpha, background, amount, generator) for foreground, alpha, background in items]
-    return replace(layers, foreground=torch.cat(matched))
+    missing = [amount * _missing_noise(*item) for item in items]
+    if max(missing) < _LEAST_NOISE:
+        return layers
+    deviations = torch.tensor([each if each >= _LEAST_NOISE else 0.0 for each in missing])[:, None, None, None]
+    grain = torch.randn(layers.alpha.shape, generator=generator)
+    return replace(layers, foreground=(layers.foreground + deviations * grain).clamp_(0.0, 1.0))
 
 
-def _match_item(
-    foreground: Tensor, alpha: Tensor, background: Tensor, amount: float, generator: torch.Generator
-) -> Tensor:
-    own, goal = measure_texture(foreground, alpha), measure_texture(background, 1 - alpha)
-    if own.blur is not None and goal.blur is not None:
-        missing = amount * min(max(goal.blur**2 - own.blur**2, 0.0) ** 0.5, _MOST_BLUR)
-        if missing > _LEAST_BLUR:
-            foreground = _blur(foreground * alpha, missing) / _blur(alpha, missing).clamp_min(1e-4)
-            own = measure_texture(foreground, alpha)  # softening took grain away
-    if own.noise is not None and goal.noise is not None:
-        missing = amount * max(goal.noise**2 - own.noise**2, 0.0) ** 0.5
-        if missing > _LEAST_NOISE:
-            grain = torch.randn(alpha.shape, generator=generator)
-            foreground = foreground + missing * grain
-    return foreground.clamp(0.0, 1.0)
+def _missing_noise(foreground: Tensor, alpha: Tensor, background: Tensor) -> float:
+    goal = measure_noise(background, 1 - alpha)
+    if goal is None or goal < _LEAST_NOISE:  # as in most pictures; the foreground need not be measured
+        return 0.0
+    own = measure_noise(foreground, alpha)
+    return 0.0 if own is None or goal < _NOTICED * own else math.sqrt(goal**2 - own**2)
 
 
-def measure_texture(image: Tensor, weight: Tensor) -> Texture:
-    """Measure the noise and blur of an image [1,3,H,W] where a weight [1,1,H,W] is 1.
+def match_softness(layers: Layers, amount: float) -> Layers:
+    """Soften the foreground to the background's sharpest edges; never sharpens.
 
-    Noise is Immerkaer's [1996], robustly and of the quietest patches, so that texture does not count. Blur is Zhuo and
-    Sim's [2011], from how much blurring again weakens the strongest edges.
+    A background out of focus is soft without the person's having to be, which cannot be told from a soft lens.
+
+    Args:
+        layers: harmonized layers.
+        amount: 0 (none) to 1.
+    """
+    if amount == 0:
+        return layers
+    items = zip(layers.foreground.split(1), layers.alpha.split(1), layers.background.split(1), strict=True)
+    return replace(layers, foreground=torch.cat([_softened(*item, amount) for item in items]))
+
+
+def _softened(foreground: Tensor, alpha: Tensor, background: Tensor, amount: float) -> Tensor:
+    own, goal = measure_blur(foreground, alpha), measure_blur(background, 1 - alpha)
+    if own is None or goal is None:
+        return foreground
+    missing = amount * min(math.sqrt(max(goal**2 - own**2, 0.0)), _MOST_BLUR)
+    if missing <= _LEAST_BLUR:
+        return foreground
+    return (_blur(foreground * alpha, missing) / _blur(alpha, missing).clamp_min(1e-4)).clamp_(0.0, 1.0)
+
+
+def measure_noise(image: Tensor, weight: Tensor) -> float | None:
+    """Measure the white noise of an image [1,3,H,W] where a weight [1,1,H,W] is 1.
+
+    Immerkaer's measure [1996], robustly, of the quietest patches, at the picture's size and at half of it: what white
+    noise loses by halving is noise, and what texture and compression keep is not.
+
+    Returns:
+        the deviation of luma noise, 0-1 scale; None where too little is seen to tell.
+    """
+    grey, inside = _blocks(luma, image), _blocks(lambda part: (part > 0.99).float(), weight)
+    if int(inside.sum()) < _LEAST_PIXELS:
+        return None
+    whole, half = (_quiet_noise(F.avg_pool2d(grey, s), -F.max_pool2d(-inside, s)) for s in (1, 2))
+    if whole is None or half is None:
+        return None
+    return _QUIET_BIAS * math.sqrt(max(whole**2 - half**2, 0.0) * 4 / 3)
+
+
+def _blocks(measure: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """Measure some square blocks [N,C,h,w] spread over an image; all of a small one."""
+    rows, columns = (length // _BLOCK for length in image.shape[-2:])
+    if not rows or not columns:
+        return measure(image)
+    step = _BLOCK * max(1, round(math.sqrt(rows * columns / _BLOCKS)))
+    spread = image.unfold(2, _BLOCK, step).unfold(3, _BLOCK, step)  # [1,C,rows,columns,h,w]
+    return measure(spread[0].flatten(1, 2).transpose(0, 1))
+
+
+def _quiet_noise(grey: Tensor, inside: Tensor) -> float | None:
+    kernel = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]).view(1, 1, 3, 3) / 6  # unit gain for white noise
+    if min(grey.shape[-2:]) < _PATCH + 2:
+        return None
+    second, known = F.conv2d(grey, kernel).abs(), -F.max_pool2d(-inside, 3, stride=1)
+    patches, whole = (plane.unfold(2, _PATCH, _PATCH).unfold(3, _PATCH, _PATCH).flatten(4) for plane in (second, known))
+    chosen = patches[whole.amin(dim=-1) > 0]
+    if not len(chosen):
+        return None
+    levels = chosen.median(dim=1).values * _ROBUST
+    return float(np.quantile(levels.numpy(), _QUIET))
+
+
+def measure_blur(image: Tensor, weight: Tensor) -> float | None:
+    """Measure how soft the sharpest edges of an image [1,3,H,W] are where a weight [1,1,H,W] is 1.
+
+    Zhuo and Sim's measure [2011]: how much blurring again weakens the strongest edges.
+
+    Returns:
+        the deviation of the Gaussian that softens them [px]; None where too few edges are seen to tell.
     """
     grey = luma(image)
     inside = -F.max_pool2d(-(weight > 0.99).float(), 5, stride=1, padding=2)[0, 0] > 0
-    if int(inside.sum()) < _LEAST_PIXELS:
-        return Texture(None, None)
-    return Texture(_noise(grey, inside), _edge_blur(grey, inside))
-
-
-def _noise(grey: Tensor, inside: Tensor) -> float | None:
-    kernel = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]).view(1, 1, 3, 3) / 6  # unit gain for white noise
-    second = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernel)[0, 0].abs()
-    height, width = (side // _PATCH * _PATCH for side in second.shape)
-    shape = (height // _PATCH, _PATCH, width // _PATCH, _PATCH)
-    patches = second[:height, :width].reshape(shape).transpose(1, 2).flatten(2).flatten(0, 1)
-    whole = inside[:height, :width].reshape(shape).transpose(1, 2).flatten(2).flatten(0, 1).all(dim=1)
-    if not whole.any():
-        return None
-    levels = patches[whole].median(dim=1).values * _ROBUST
-    return float(np.quantile(levels.numpy(), _QUIET))
+    return _edge_blur(grey, inside) if int(inside.sum()) >= _LEAST_PIXELS else None
 
 
 def _edge_blur(grey: Tensor, inside: Tensor) -> float | None:
@@ -149,7 +194,7 @@ def _blur(image: Tensor, sigma: float) -> Tensor:
     """Blur [B,C,H,W] by a Gaussian; a wide one on a picture made smaller."""
     height, width = image.shape[-2:]
     factor = max(1, int(sigma / 4))
-    small = (ceil(height / factor), ceil(width / factor))
+    small = (math.ceil(height / factor), math.ceil(width / factor))
     planes = []
     for plane in image.flatten(0, 1).numpy():
         shrunk = cv2.resize(plane, small[::-1], interpolation=cv2.INTER_AREA) if factor > 1 else plane

@@ -101,7 +101,8 @@ class ComposeOptions:
     exposure: float = setting(0.0, "Brightness of the person, after the automatic change [EV].", (-4, 4))
     warmth: float = setting(0.0, "Warmth of the person, after the automatic change: -1 bluish, 1 golden.", (-1, 1))
     light_wrap: float = setting(0.0, "How much the background's light spills over the person's edge.", (0, 1))
-    grain: float = setting(0.0, "How far the person's grain is matched to the background's.", (0, 1))
+    grain: float = setting(1.0, "How far the person's grain is brought up to that of a grainy background.", (0, 1))
+    softness: float = setting(0.0, "How far the person is softened to the background's sharpness.", (0, 1))
 
     def __post_init__(self) -> None:
         check_settings(self)

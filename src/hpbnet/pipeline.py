@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .affine_grid import AffineGrid
-from .finish import grade, light_wrap, match_grain
+from .finish import grade, light_wrap, match_grain, match_softness
 from .harmonize import Harmonizer, harmonizer_by_name
 from .image import Picture, Source, encode_picture, format_of, read_mask, read_picture, write_bytes, write_picture
 from .layers import Layers, fit_background, place, plan_placement
@@ -174,10 +174,11 @@ class Pipeline:
 
 
 def _finish(layers: Layers, options: ComposeOptions) -> Layers:
-    """Do what the user asks for after the automatic change; nothing by default."""
+    """Do what the options ask for after the automatic change, grain last: light is what it lies on."""
     if options.exposure or options.warmth:
         layers = layers.recolor(grade(options.exposure, options.warmth))
-    return light_wrap(match_grain(layers, options.grain), options.light_wrap)
+    layers = light_wrap(match_softness(layers, options.softness), options.light_wrap)
+    return match_grain(layers, options.grain)
 
 
 def _read(source: Source, role: str) -> Picture:
