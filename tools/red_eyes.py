@@ -33,6 +33,9 @@ Method = Callable[[Layers], Tensor]  # layers -> picture [1,3,H,W]
 PUPIL = 0.055  # radius of a dark-adapted pupil over the distance of the eyes: 3.5 mm of 63 mm
 GLOW = (0.78, 0.13, 0.11)  # sRGB of a pupil that flashes back
 HIGHLIGHT = 0.75  # luma above which a reflection covers the pupil
+IRIS = 0.094  # its radius: 5.9 mm of 63 mm
+SEARCH = (0.06, 0.12)  # how far a pupil may lie below and beside where the eye was found; brows lie higher
+LEAST_CONTRAST = 0.15  # luma, of iris and white; below it lie closed eyes, deep shadow and dark glasses
 LEAST_DISTANCE = 50.0  # of the eyes in the photo [px]
 CELL = 160  # side of a picture on the sheet [px]
 PHOTO, RED = "photo", "red-eyed"
@@ -99,10 +102,27 @@ def red_eyed(portraits: list[Portrait], finder: FaceFinder, count: int) -> list[
             points = finder(photo, tuple(map(float, portrait.face)) if portrait.face else None)  # type: ignore[arg-type]
             if points is None or (points[0] - points[1]).norm() < LEAST_DISTANCE:
                 continue
+            eyes = [centred(photo, eye, float((points[0] - points[1]).norm())) for eye in points[:2]]
+            if min(contrast for _, contrast in eyes) < LEAST_CONTRAST:
+                continue
             alpha = F.interpolate(read_mask(portrait.alpha), photo.shape[2:], mode="bilinear")
-            chosen.append((Layers(photo, alpha, photo), points[:2]))
+            chosen.append((Layers(photo, alpha, photo), torch.stack([eye for eye, _ in eyes])))
             break
     return chosen
+
+
+def centred(photo: Tensor, eye: Tensor, distance: float) -> tuple[Tensor, float]:
+    """Move a rough eye [2] to the iris near it, darker than what lies left and right of it; says by how much, too."""
+    iris = 2 * round(IRIS * distance) + 1
+    down, across = (round(share * distance) for share in SEARCH)
+    x, y = (int(value) for value in eye.tolist())
+    window = F.pad(luma(photo), (across + 2 * iris,) * 2 + (down + iris,) * 2, mode="replicate")
+    window = window[:, :, y : y + 2 * (down + iris) + 1, x : x + 2 * (across + 2 * iris) + 1]
+    smooth = F.avg_pool2d(window, iris, stride=1)[0, 0, iris - iris // 2 : iris // 2 - iris]
+    smooth = smooth[:, iris - iris // 2 : iris // 2 - iris]
+    darker = (smooth[:, : -2 * iris] + smooth[:, 2 * iris :]) / 2 - smooth[:, iris:-iris]
+    row, column = divmod(int(darker.argmax()), darker.shape[1])
+    return torch.tensor([x + column - across + 0.5, y + row - down + 0.5]), float(darker.max())
 
 
 def pupil_mask(eyes: Tensor, like: Tensor) -> Tensor:
