@@ -196,3 +196,20 @@ def test_identity_cosine_ignores_length() -> None:
 def test_ssim_refuses_pictures_smaller_than_its_window() -> None:
     with pytest.raises(AssertionError, match="11 pixels"):
         metrics.ssim(torch.rand(1, 3, 8, 20), torch.rand(1, 3, 8, 20))
+
+
+def test_frechet_distance_of_gaussians_is_the_closed_form(generator: torch.Generator) -> None:
+    """Along shared axes it is |difference of means|^2 + sum of (difference of deviations)^2, in whatever rotation."""
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
+    a, b = (turn @ torch.diag(torch.tensor(v, dtype=torch.float64) ** 2) @ turn.T for v in ([1, 2, 3], [4, 2, 1]))
+    zero, ahead = torch.zeros(3, dtype=torch.float64), turn @ torch.tensor([3.0, 0, 4], dtype=torch.float64)
+    assert metrics.frechet_distance(zero, a, ahead, b) == pytest.approx(25 + 9 + 0 + 4)
+    assert metrics.frechet_distance(ahead, a, ahead, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_agrees_with_the_root_of_the_product(generator: torch.Generator) -> None:
+    """Where the axes differ, the trace of the product's root is the sum of the roots of its eigenvalues."""
+    (mean_a, a), (mean_b, b) = (metrics.gaussian(torch.randn(9, 4, generator=generator)) for _ in range(2))
+    root = torch.linalg.eigvals(a @ b).real.clamp_min(0).sqrt().sum()
+    expected = (mean_a - mean_b).square().sum() + a.trace() + b.trace() - 2 * root
+    assert metrics.frechet_distance(mean_a, a, mean_b, b) == pytest.approx(float(expected))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from hpbnet.checkpoint import read_checkpoint
 from hpbnet.models import load_network
+from hpbnet.networks.perceptual import squeezenet
 from hpbnet.networks.stylegan2 import Generator
 from hpbnet.training.augment import RAMP_IMAGES, Adaptive, augment
 from hpbnet.training.run import Ema
@@ -59,6 +60,17 @@ def test_training_writes_a_run_that_loads_as_a_generator(tiny: StyleGANTraining,
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert {"critic_real", "critic_fake", "deceit", "augment", "path_length"} <= lines[0].keys()
     assert (tmp_path / "run" / "samples" / "0000005.png").is_file()
+
+
+def test_validation_measures_a_frechet_distance_where_there_are_features(
+    tiny: StyleGANTraining, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    torch.save({name: 3 * value for name, value in squeezenet().state_dict().items()}, tmp_path / "squeezenet.pth")
+    config = replace(tiny, resolution=32, steps=1, squeezenet=str(tmp_path / "squeezenet.pth"), frechet_images=4)
+    train_stylegan(config, tmp_path / "run")
+    last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 1 and last["frechet_squeezenet"] > 0
 
 
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(

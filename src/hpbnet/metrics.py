@@ -1,6 +1,6 @@
 """Measures of how far an output is from the truth, as pure functions of tensors.
 
-Pictures are sRGB [B,3,H,W] in [0,1], masks [B,1,H,W]; every function returns one number per picture, [B]. Squared
+Pictures are sRGB [B,3,H,W] in [0,1], masks [B,1,H,W]; all but the last return one number per picture, [B]. Squared
 errors are on the 0-255 scale, as published. Knows no network: LPIPS and DISTS take features, CIEDE2000 takes Lab.
 """
 
@@ -169,6 +169,30 @@ def dists(
 def identity_cosine(embedding_output: Tensor, embedding_truth: Tensor) -> Tensor:
     """Cosine of two face embeddings [B,N] -> [B]."""
     return F.cosine_similarity(embedding_output, embedding_truth, dim=1)
+
+
+def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit a Gaussian to features [N,C] -> mean [C], covariance [C,C], in double precision."""
+    features = features.double()
+    return features.mean(dim=0), torch.cov(features.T)
+
+
+def frechet_distance(
+    mean_a: Tensor,  # [C]
+    covariance_a: Tensor,  # [C,C]
+    mean_b: Tensor,
+    covariance_b: Tensor,
+) -> float:
+    """Squared Frechet distance of two Gaussians [Dowson and Landau 1982], as FID takes it [Heusel et al. 2017].
+
+    It is FID only over Inception's features. Over any others its numbers rank runs of one kind and compare with no
+    published ones; and with fewer samples than some times C it is far too large, by an amount that falls with N.
+    """
+    values, vectors = torch.linalg.eigh(covariance_a)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    shared = torch.linalg.eigvalsh(root @ covariance_b @ root).clamp_min(0).sqrt().sum()
+    distance = (mean_a - mean_b).square().sum() + covariance_a.trace() + covariance_b.trace() - 2 * shared
+    return float(distance.clamp_min(0))
 
 
 def _weighted(values: Tensor, weight: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..checkpoint import Plain, read_checkpoint
+from ..metrics import frechet_distance, gaussian
+from ..networks.perceptual import load_frozen, squeezenet
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from ..synthesis.draws import seeded
 from ..synthesis.portraits import read_index
@@ -49,6 +51,8 @@ class StyleGANTraining(TrainConfig):
     augment: bool = True  # adaptively
     ema: float = 0.999
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    squeezenet: str = ""  # published SqueezeNet 1.1: validate by the Frechet distance of its features, which is not FID
+    frechet_images: int = 2_000  # of either kind
     start: str = ""  # generator checkpoint (hpbnet convert stylegan2) to go on from
     start_discriminator: str = ""
     licence: str = "see WEIGHTS_LICENSE"
@@ -134,6 +138,8 @@ def _train(config: StyleGANTraining, directory: Path, us: Crew) -> Path:  # noqa
             run.log(step, dict(zip(names, [*values, p, sign, float(paths.mean)], strict=True)))
         if us.first and (step % config.validate_every == 0 or step == config.steps):
             run.show(step, samples(ema, config.network))
+            if config.squeezenet:
+                run.log(step, {"frechet_squeezenet": frechet(ema, config, faces, us.device)})
         if us.first and saving:
             provenance: dict[str, Plain] = {
                 "data": "portraits (MODEL_CARD.md)",
@@ -247,6 +253,21 @@ def samples(ema: Ema, config: StyleGAN2Config) -> Tensor:
     network.load_state_dict(ema.shadow)
     z = torch.randn(SHEET, config.z_dim, generator=torch.Generator().manual_seed(0))
     return sheet((network(one[None], truncation_psi=0.7) * 0.5 + 0.5).clamp(0, 1) for one in z)
+
+
+@torch.no_grad()
+def frechet(ema: Ema, config: StyleGANTraining, faces: Faces, device: torch.device) -> float:
+    """Compare samples of the averaged generator, untruncated, with training photos; on the same ones every time."""
+    network = Generator(config.network).to(device).eval()
+    network.load_state_dict(ema.shadow)
+    stack = load_frozen(squeezenet(), torch.load(config.squeezenet, map_location="cpu", weights_only=True)).to(device)
+    draw = torch.Generator().manual_seed(0)
+    generated, real = [], []
+    for index in range(config.frechet_images):
+        z = torch.randn(1, config.z_dim, generator=draw).to(device)
+        generated.append(stack((network(z) * 0.5 + 0.5).clamp(0, 1))[-1].mean(dim=(2, 3)))
+        real.append(stack(faces[index][None].to(device).float() / 255)[-1].mean(dim=(2, 3)))
+    return frechet_distance(*gaussian(torch.cat(generated)), *gaussian(torch.cat(real)))
 
 
 def sheet(pictures: Iterable[Tensor], columns: int = 8) -> Tensor:
