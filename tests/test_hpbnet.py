@@ -107,3 +107,14 @@ def test_a_new_residual_network_is_the_identity_and_takes_no_prior() -> None:
     assert torch.allclose(network(composite, mask).image, composite, atol=1e-6)
     with pytest.raises(ValueError, match="a prior paints whole pictures"):
         network.load_prior(Generator(network.config.stylegan2))
+
+
+def test_without_concatenations_the_generator_sees_the_bottleneck_alone() -> None:
+    network = HPBNet(replace(TINY, concatenate=False))
+    composite, mask = inputs()
+    z = network.to_z(network.unet(composite, mask).bottleneck.mean(dim=(2, 3)))
+    assert len(network.joins) == 0
+    assert torch.equal(network(composite, mask).image, network.generator(z) * 0.5 + 0.5)
+    image = network(composite, mask).image.sum()
+    image.backward()
+    assert all(parameter.grad is None for parameter in network.unet.decoder.parameters())

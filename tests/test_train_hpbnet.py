@@ -177,7 +177,15 @@ def test_unet_only_trains_without_a_prior_and_without_a_critic(tiny: HPBNetTrain
 
 
 @pytest.mark.parametrize(
-    "change", [{"precision": "bfloat16"}, {"schedule": "cosine"}, {"adversarial": "printed"}, {"clip": 0.0}]
+    "change",
+    [
+        {"concatenate": False},
+        {"gains": (0.4, 2.5)},
+        {"precision": "bfloat16"},
+        {"schedule": "cosine"},
+        {"adversarial": "printed"},
+        {"clip": 0.0},
+    ],
 )
 def test_every_way_to_train_takes_a_finite_step(
     tiny: HPBNetTraining, tmp_path: Path, change: dict[str, object]

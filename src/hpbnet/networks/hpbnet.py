@@ -36,6 +36,7 @@ class HPBNetConfig:
     mapping_layers: int = 8
     clamp: float | None = None
     residual: bool = False  # paint changes, not pictures
+    concatenate: bool = True  # False: the generator sees the bottleneck alone; to show what the concatenations do
 
     @property
     def unet(self) -> UNetConfig:
@@ -87,7 +88,8 @@ class HPBNet(nn.Module):
                 if name.endswith("paint.weight"):
                     nn.init.zeros_(parameter)
         self.joins = nn.ModuleList(
-            Join(stylegan2.width(resolution), unet.width(resolution)) for resolution in unet.resolutions
+            Join(stylegan2.width(resolution), unet.width(resolution))
+            for resolution in (unet.resolutions if self.config.concatenate else [])
         )
 
     def forward(
@@ -103,7 +105,8 @@ class HPBNet(nn.Module):
         z = self.to_z(scales.bottleneck.mean(dim=(2, 3)))
         w = self.generator.mapping(z)
         ws = w[:, None].expand(-1, self.generator.config.styles, -1)
-        merges = [partial(join, features=features) for join, features in zip(self.joins, scales.features, strict=True)]
+        pairs = zip(self.joins, scales.features, strict=self.config.concatenate)
+        merges = [partial(join, features=features) for join, features in pairs] or None
         images = [image * 0.5 + 0.5 for image in self.generator.synthesis.pyramid(ws, noise, merges)]
         if self.config.residual:
             images = [estimate + image - 0.5 for estimate, image in zip(scales.estimates, images, strict=True)]

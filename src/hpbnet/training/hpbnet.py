@@ -30,7 +30,6 @@ from .losses import Features, Perceptual, discriminator_loss, hpbnet_loss, r1_pe
 from .run import Ema, Run, Stateful, autocast, batches, learning_rate
 from .stylegan import descend, sheet
 
-WHITE_BALANCE = (0.75, 1.3)  # range of the gains, section 3.1
 VGG19 = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"  # the name ends with the beginning of its SHA-256
 SHEET = 6  # items on a sheet
 
@@ -46,6 +45,7 @@ class HPBNetTraining(TrainConfig):
     generator: bool = True  # false: "U-Net only", section 4.2
     joint: bool = False  # train the generator too, where the prior is weak or missing
     residual: bool = False  # start from the composite: for small budgets without a prior; ours
+    concatenate: bool = True  # false: without the U-Net's features in the generator, an ablation
     resolution: int = 512  # [px]
     unet_channels: int = 32  # assumed
     unet_max_channels: int = 512  # assumed
@@ -62,6 +62,7 @@ class HPBNetTraining(TrainConfig):
     r1_every: int = 16  # steps; assumed
     flips: bool = True
     white_balance: bool = True  # augmentation
+    gains: tuple[float, float] = (0.75, 1.3)  # least and largest of the white balance, section 3.1
     steps: int = 60_000
     learning_rate: float = 2e-3  # Adam
     schedule: Literal["constant", "cosine"] = "constant"
@@ -85,6 +86,7 @@ class HPBNetTraining(TrainConfig):
             w_dim=self.w_dim,
             mapping_layers=self.mapping_layers,
             residual=self.residual,
+            concatenate=self.concatenate,
         )
 
 
@@ -194,7 +196,7 @@ class Items(Dataset[Item]):
         if self.config.flips and happens(0.5, draw):
             composite, real, mask = composite.flip(3), real.flip(3), mask.flip(3)
         if self.config.white_balance:
-            gains = torch.tensor([[uniform(WHITE_BALANCE, draw) for _ in range(3)]])
+            gains = torch.tensor([[uniform(self.config.gains, draw) for _ in range(3)]])
             composite, real = adjust_white_balance(composite, gains), adjust_white_balance(real, gains)
         return Item(*((image[0] * 255).round().to(torch.uint8) for image in (composite, mask, real)))
 
