@@ -28,6 +28,12 @@ def kind_of(field: "dataclasses.Field[object]") -> object:
     return field.type
 
 
+def help_of(settings: type, name: str) -> str:
+    """Return the one line of help of a field made by `setting`."""
+    assert dataclasses.is_dataclass(settings)
+    return str(next(field for field in dataclasses.fields(settings) if field.name == name).metadata["help"])
+
+
 def check_settings(settings: object) -> None:
     """Check a dataclass made of `setting` fields.
 
@@ -88,6 +94,9 @@ class ComposeOptions:
     mask: "Source | None" = setting(  # noqa: RUF009 (the type is a string: `image` would load torch)
         None, "Picture that is white where the person is; used instead of automatic matting.", None, "FILE"
     )
+    matte: str | None = setting(
+        None, "Network that finds the person: an .onnx file, or a name such as birefnet-portrait.", None, "NAME"
+    )
     flip: bool = setting(False, "Mirror the portrait.")
     scale: float | None = setting(
         None, "Height of the cut-out, as a share of the result's; chosen by default.", (0.01, 10)
@@ -106,5 +115,7 @@ class ComposeOptions:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.mask is not None and self.matte is not None:
+            raise ValueError("mask and matte both say where the person is; give one of them")
         if self.size and self.size[0] * self.size[1] > _MOST_PIXELS:
             raise ValueError(f"size is {self.size}; expected at most {_MOST_PIXELS // 10**6} million pixels")

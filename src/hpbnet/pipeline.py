@@ -18,6 +18,8 @@ from .image import Picture, Source, encode_picture, format_of, read_mask, read_p
 from .layers import Layers, fit_background, place, plan_placement
 from .matte import estimate_foreground, matte
 from .models import load_network
+from .networks.matting import MattingNetwork
+from .onnx_matting import PUBLISHED, load_onnx_matting, names_onnx
 from .options import ComposeOptions
 
 DEFAULT_HARMONIZER = "learned"
@@ -25,7 +27,21 @@ DEFAULT_MATTING = "matting"
 
 _LEAST_SIDE = 16  # [px]
 _load_harmonizer = functools.cache(harmonizer_by_name)
-_load_network = functools.cache(load_network)
+
+
+@functools.cache
+def _load_matting(name_or_path: str | Path) -> nn.Module:
+    if names_onnx(name_or_path):
+        return load_onnx_matting(name_or_path)
+    try:
+        network = load_network(name_or_path)
+    except ValueError as error:
+        if Path(name_or_path).exists():
+            raise
+        raise ValueError(f"{error}; or an .onnx file or one of: {', '.join(PUBLISHED)}") from None
+    if not isinstance(network, MattingNetwork):
+        raise ValueError(f"{name_or_path} is no matting network")
+    return network
 
 
 @dataclass(frozen=True)
@@ -103,10 +119,12 @@ class Pipeline:
     ) -> "Pipeline":
         """Load what is named: a harmonizer's name or weights file, a matting network's; no matting where None.
 
+        A matting network may be an ONNX file of the rembg family, or the name of a published one (extra `[rembg]`).
+
         Raises:
             ValueError: no such name or file; the message lists what exists.
         """
-        network = None if matting is None else _load_network(matting)
+        network = None if matting is None else _load_matting(matting)
         return cls(_load_harmonizer(harmonizer or DEFAULT_HARMONIZER), network)
 
     @torch.no_grad()
@@ -126,7 +144,7 @@ class Pipeline:
         """
         options = replace(options or ComposeOptions(), **fields)  # type: ignore[arg-type]
         harmonizer = self.harmonizer if options.harmonizer is None else _load_harmonizer(options.harmonizer)
-        cut_out = self.matte(portrait, options.mask)
+        cut_out = self.matte(portrait, options.mask, options.matte)
         scene = _read(background, "the background")
         opaque = () if scene.alpha is None else ("the background's transparency is ignored",)
         canvas = fit_background(scene.pixels, options.size, options.fit, options.blur)
@@ -143,17 +161,24 @@ class Pipeline:
         return Composition(image, layers, grid, options, depth, notices)
 
     @torch.no_grad()
-    def matte(self, portrait: Source, mask: Source | None = None) -> CutOut:
-        """Cut the person out: by the mask, else by the portrait's own alpha, else by the matting network."""
+    def matte(self, portrait: Source, mask: Source | None = None, network: str | Path | None = None) -> CutOut:
+        """Cut the person out: by the mask, else by the portrait's own alpha, else by a matting network.
+
+        Args:
+            portrait: a path, bytes, a PIL image or an array.
+            mask: white where the person is.
+            network: a name or file, in place of the pipeline's network.
+        """
         picture = _read(portrait, "the portrait")
         if mask is not None:
             alpha = _read_mask(mask, picture, "the portrait")
             return CutOut(estimate_foreground(picture.pixels, alpha), alpha, picture.depth, picture.notices)
         if picture.alpha is not None:
             return CutOut(picture.pixels, picture.alpha, picture.depth, picture.notices)
-        if self.matting is None:
+        matting = self.matting if network is None else _load_matting(network)
+        if matting is None:
             raise ValueError("this pipeline was made without matting: give a mask, or a portrait with transparency")
-        return CutOut(*matte(self.matting, picture.pixels), picture.depth, picture.notices)
+        return CutOut(*matte(matting, picture.pixels), picture.depth, picture.notices)
 
     @torch.no_grad()
     def harmonize(

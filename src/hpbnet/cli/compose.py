@@ -33,7 +33,8 @@ def command(portrait: Path, background: Path, output: Output, layers: Path | Non
 
     from ..pipeline import Pipeline
 
-    pipeline = Pipeline.from_pretrained(harmonizer=settings.harmonizer, matting=None if mask else "matting")
+    matting = None if mask else settings.matte or "matting"
+    pipeline = Pipeline.from_pretrained(harmonizer=settings.harmonizer, matting=matting)
 
     def make(job: Job) -> "Composition":
         portrait, background, mask = job.read()

@@ -1,0 +1,169 @@
+"""Matting networks of others, as ONNX files of the rembg family: found, fetched and run like our own.
+
+Knows the published files by name with their published hashes, and how this family wants its picture: squeezed to a
+fixed size, divided by its brightest value, normalised. Needs the extra `[rembg]`; nothing is imported or fetched before
+such a network is named.
+"""
+
+import hashlib
+import importlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+RELEASE = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
+PUBLISHED = {  # name: (file of the release, its MD5), as rembg's own session classes state them
+    "u2net": ("u2net.onnx", "60024c5c889badc19c04ad937298a77b"),
+    "u2netp": ("u2netp.onnx", "8e83ca70e441ab06c318d82300c84806"),
+    "u2net_human_seg": ("u2net_human_seg.onnx", "c09ddc2e0104f800e3e1bb4652583d1f"),
+    "silueta": ("silueta.onnx", "55e59e0d8062d2f5d013f4725ee84782"),
+    "isnet-general-use": ("isnet-general-use.onnx", "fc16ebd8b0c10d971d3513d564d01e29"),
+    "birefnet-general": ("BiRefNet-general-epoch_244.onnx", "7a35a0141cbbc80de11d9c9a28f52697"),
+    "birefnet-general-lite": ("BiRefNet-general-bb_swin_v1_tiny-epoch_232.onnx", "4fab47adc4ff364be1713e97b7e66334"),
+    "birefnet-portrait": ("BiRefNet-portrait-epoch_150.onnx", "c3a64a6abf20250d090cd055f12a3b67"),
+}
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+_UNSCALED = "isnet"  # networks so named take the mean away and divide by nothing
+_FREE_SIZE = 1024  # [px] side of the picture given to a network that takes any
+_SURE = 1e-4  # alpha is kept this far from 0 and 1, so that its logit is finite
+_TIMEOUT = 60.0  # [s]
+
+
+@dataclass(frozen=True)
+class OnnxMattingConfig:
+    """What the rest asks of a matting network."""
+
+    size: int  # the longer side that the network is run at [px]
+
+
+class OnnxMatting(nn.Module):
+    """Portrait -> alpha logits at the portrait's size, by a foreign network that sees it squeezed to its own."""
+
+    stride = 32
+
+    def __init__(self, session: "InferenceSession", origin: str) -> None:
+        super().__init__()
+        self.session, self.origin = session, origin
+        self.seen = _seen_size(session, origin)
+        self.config = OnnxMattingConfig(max(self.seen))
+        unscaled = _UNSCALED in Path(origin).name.lower()
+        self.mean = torch.tensor(_MEAN).view(1, 3, 1, 1)
+        self.deviation = torch.tensor((1.0, 1.0, 1.0) if unscaled else _DEVIATION).view(1, 3, 1, 1)
+
+    def forward(
+        self,
+        portrait: Tensor,  # [1,3,H,W] sRGB in [0,1]
+        previous: Tensor | None = None,  # taken for the sake of our own network's signature, and not used
+    ) -> Tensor:
+        """Return alpha logits [1,1,H,W]."""
+        seen = F.interpolate(portrait, self.seen, mode="bilinear", antialias=True)
+        seen = (seen / seen.max().clamp_min(1e-6) - self.mean) / self.deviation
+        try:
+            answer = self.session.run(None, {self.session.get_inputs()[0].name: seen.numpy()})[0]
+        except Exception as error:  # onnxruntime has a dozen kinds of its own
+            raise ValueError(f"{self.origin} cannot be run: {_first_line(error)}") from None
+        alpha = torch.from_numpy(np.asarray(answer, np.float32))
+        if alpha.ndim != 4 or alpha.shape[0] != 1:
+            raise ValueError(f"{self.origin} answers with {list(alpha.shape)}; expected an alpha [1,1,H,W]")
+        alpha = alpha[:, :1]
+        if alpha.min() < -1e-3 or alpha.max() > 1 + 1e-3:  # logits
+            alpha = alpha.sigmoid()
+        full = F.interpolate(alpha, portrait.shape[-2:], mode="bilinear", antialias=True)
+        return full.clamp(_SURE, 1 - _SURE).logit()
+
+
+def names_onnx(name_or_path: str | Path) -> bool:
+    """Tell whether a name or path is for this module."""
+    return str(name_or_path) in PUBLISHED or Path(name_or_path).suffix.lower() == ".onnx"
+
+
+def load_onnx_matting(name_or_path: str | Path) -> OnnxMatting:
+    """Load a network by its file, or by a published name, which is fetched once.
+
+    Raises:
+        ValueError: the extra is missing, there is no such file, it cannot be fetched, or it is no matting network.
+    """
+    try:
+        runtime = importlib.import_module("onnxruntime")
+    except ImportError:
+        raise ValueError(f"{name_or_path} needs onnxruntime: pip install 'hpbnet[rembg]'") from None
+    path = fetch_published(str(name_or_path)) if str(name_or_path) in PUBLISHED else Path(name_or_path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; names that can be fetched are {', '.join(PUBLISHED)}")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # what matters is raised
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a dozen kinds of its own
+        raise ValueError(f"{path} is no ONNX network that can be run: {_first_line(error)}") from None
+    return OnnxMatting(session, str(path))
+
+
+def fetch_published(name: str, base: str = RELEASE, folder: Path | None = None) -> Path:
+    """Return the file of a published network: rembg's own copy, ours, or fetched; always checked by its hash.
+
+    Raises:
+        ValueError: it cannot be fetched, or is not the published one.
+    """
+    file, expected = PUBLISHED[name]
+    destination = (folder or cache_folder()) / f"{name}.onnx"
+    for known in (destination, rembg_folder() / f"{name}.onnx"):
+        if known.is_file() and _md5(known) == expected:
+            return known
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fetch-") as partial:
+        fetched = Path(partial) / file
+        try:
+            with urllib.request.urlopen(f"{base}/{file}", timeout=_TIMEOUT) as response, fetched.open("wb") as target:
+                while block := response.read(1 << 20):
+                    target.write(block)
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            reason = getattr(error, "reason", error)
+            raise ValueError(f"{base}/{file} cannot be fetched ({reason}); give a file that you have instead") from None
+        if (found := _md5(fetched)) != expected:
+            raise ValueError(f"{base}/{file} is damaged or another file: its MD5 is {found}, not {expected}")
+        os.replace(fetched, destination)
+    return destination
+
+
+def cache_folder() -> Path:
+    """Where fetched networks are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpbnet"
+
+
+def rembg_folder() -> Path:
+    """Where rembg keeps the ones that it fetched."""
+    return Path(os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME") or Path.home()) / ".u2net")
+
+
+def _seen_size(session: "InferenceSession", origin: str) -> tuple[int, int]:
+    """Height and width [px] of the picture that a network takes."""
+    inputs = session.get_inputs()
+    shape = inputs[0].shape if len(inputs) == 1 else []
+    if len(shape) != 4 or shape[1] != 3 or inputs[0].type != "tensor(float)":
+        given = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        raise ValueError(f"{origin} takes {given}; expected one float picture [1,3,H,W]")
+    height, width = (side if isinstance(side, int) and side > 0 else _FREE_SIZE for side in shape[2:])
+    return height, width
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
