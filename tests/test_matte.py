@@ -97,3 +97,38 @@ def test_matte_raises_where_there_is_nobody() -> None:
 def test_the_same_portrait_gives_the_same_bits() -> None:
     portrait = torch.rand(1, 3, 100, 80).round(decimals=3)
     assert torch.equal(estimate_alpha(Disc(), portrait), estimate_alpha(Disc(), portrait))
+
+
+@pytest.mark.parametrize("tall", [False, True])
+def test_a_person_in_a_long_picture_is_found(tall: bool) -> None:
+    portrait = torch.zeros(1, 3, 96, 1500)
+    portrait[..., 1000:1096] = disc(96)
+    truth = portrait[:, :1]
+    if tall:
+        portrait, truth = portrait.transpose(2, 3).contiguous(), truth.transpose(2, 3)
+    alpha = estimate_alpha(Disc(), portrait)
+    assert alpha.shape == truth.shape and (alpha - truth).abs().mean() < 0.01
+
+
+def test_a_long_picture_without_anybody_in_its_windows_is_looked_at_squeezed() -> None:
+    class Whole(Disc):
+        """Finds people in squares only."""
+
+        def forward(self, portrait: Tensor) -> Tensor:
+            square = portrait.shape[2] == portrait.shape[3]
+            return super().forward(portrait) if square else torch.full_like(portrait[:, :1], -40.0)
+
+    stretched = torch.nn.functional.interpolate(disc(96), (96, 900), mode="bilinear").expand(1, 3, 96, 900)
+    assert estimate_alpha(Whole(), stretched.contiguous()).mean() > 0.2
+
+
+def test_even_the_longest_picture_costs_a_bounded_number_of_looks() -> None:
+    looks = []
+
+    class Counting(Disc):
+        def forward(self, portrait: Tensor) -> Tensor:
+            looks.append(portrait.shape)
+            return super().forward(portrait)
+
+    assert estimate_alpha(Counting(), torch.rand(1, 3, 16, 30000)).shape == (1, 1, 16, 30000)
+    assert len(looks) <= 64 and {shape[-1] for shape in looks} == {64}

@@ -5,7 +5,9 @@ colours, fitted where the network saw it and evaluated at full size. Foreground 
 two passes of blur fusion [Forte and Pitie 2021], so that the old background does not shine through the hair.
 """
 
+import functools
 from collections.abc import Callable
+from math import ceil
 from typing import cast
 
 import cv2
@@ -19,6 +21,9 @@ Floats = NDArray[np.float32]
 
 LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.99
 _UNSURE = 0.05  # alpha closer than this to 0 or 1 is taken for it, the rest stretched: a network is never quite sure
+_LONG = 2.5  # times as long as wide: a longer picture is looked at window by window
+_WINDOW = 1.5  # length of a window, in the picture's shorter sides
+_MOST_WINDOWS = 32  # not overlapping; a still longer picture is squeezed
 _GUIDE_RADIUS = 2  # [px] at the network's size
 _GUIDE_EPSILON = 1e-4
 _FUSION_SIZE = 512  # [px] longer side at which foreground and background colours are spread
@@ -56,19 +61,67 @@ def check_coverage(alpha: Tensor) -> None:
 
 
 def estimate_alpha(network: nn.Module, portrait: Tensor) -> Tensor:
-    """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W]: the network at its own size, refined at full size."""
-    small = shrink(portrait, network.config.size, network.stride)  # type: ignore[arg-type]
-    with torch.inference_mode():
+    """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W]: the network at its own size, refined at full size.
+
+    A panorama or a banner is looked at window by window; where that finds nobody, it is taken for a stretched photo.
+    """
+    size, stride = cast(int, network.config.size), cast(int, network.stride)
+    height, width = portrait.shape[-2:]
+    if max(height, width) > _LONG * min(height, width):
+        small = _reduced(portrait, *_long_shape(height, width, size, stride))
+        alpha = _infer_windows(network, small, size)
+        if alpha.mean().item() >= LEAST_COVERAGE:
+            return refine_alpha(alpha, small, portrait)
+        small = _reduced(portrait, size, size)
+    else:
+        small = shrink(portrait, size, stride)
+    return refine_alpha(_infer(network, small), small, portrait)
+
+
+def _infer(network: nn.Module, small: Tensor) -> Tensor:
+    """Alpha [1,1,h,w] of what the network sees; in bfloat16 where the processor has it: half the time."""
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=_native_bfloat16()):
         logits = network(small.contiguous(memory_format=torch.channels_last))
-    return refine_alpha(logits.float().sigmoid().clone(), small, portrait)
+    return cast(Tensor, logits.float().sigmoid().clone())
+
+
+@functools.cache
+def _native_bfloat16() -> bool:
+    """Tell whether the processor multiplies bfloat16 itself; where it does not, float32 is faster."""
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu, not in every version
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
+
+
+def _long_shape(height: int, width: int, size: int, stride: int) -> tuple[int, int]:
+    """Height and width at which a window of a long picture has the network's size."""
+    scale = size / (_WINDOW * min(height, width))
+    short, long = (max(stride, round(side * scale / stride) * stride) for side in sorted((height, width)))
+    long = min(max(long, size), _MOST_WINDOWS * size)
+    return (short, long) if height < width else (long, short)
+
+
+def _infer_windows(network: nn.Module, small: Tensor, size: int) -> Tensor:
+    """Alpha [1,1,h,w] of a long picture, from windows that overlap by half and fade into each other."""
+    axis = 2 if small.shape[2] > small.shape[3] else 3
+    long = small.shape[axis]
+    fade = torch.minimum(torch.arange(size) + 1, size - torch.arange(size)).view((size, 1) if axis == 2 else (1, size))
+    alpha, weight = torch.zeros_like(small[:, :1]), torch.zeros_like(small[:, :1])
+    for start in torch.linspace(0, long - size, ceil((long - size) / (size / 2)) + 1).round().int().tolist():
+        alpha.narrow(axis, start, size).add_(fade * _infer(network, small.narrow(axis, start, size)))
+        weight.narrow(axis, start, size).add_(fade)
+    return alpha / weight
 
 
 def shrink(portrait: Tensor, longer: int, multiple: int) -> Tensor:
     """Resize [1,3,H,W] so that its longer side is about `longer` and both are multiples of `multiple` [px]."""
     height, width = portrait.shape[-2:]
     scale = longer / max(height, width)
-    size = [max(multiple, round(side * scale / multiple) * multiple) for side in (width, height)]
-    planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in portrait[0].numpy()]
+    tall, wide = (max(multiple, round(side * scale / multiple) * multiple) for side in (height, width))
+    return _reduced(portrait, tall, wide)
+
+
+def _reduced(portrait: Tensor, height: int, width: int) -> Tensor:
+    planes = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in portrait[0].numpy()]
     return torch.from_numpy(np.stack(cast(list[Floats], planes)))[None]
 
 
