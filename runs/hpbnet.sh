@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # HPBNet as published (sections 3 and 4.1): FFHQ, its StyleGAN2 prior frozen, 512 px, 60,000 iterations; then Table 1.
 #   runs/hpbnet.sh FFHQ STYLEGAN2 OUT
+# Without a prior and a GPU: runs/hpbnet_small.sh.
 # FFHQ holds the photos; STYLEGAN2 is the published FFHQ generator (.pt with g_ema, or .pkl of stylegan2-ada-pytorch).
 # Several GPUs: `torchrun --nproc-per-node N -m -- hpbnet train ...`; batch_size must be a multiple of N.
 set -euo pipefail

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The paper's other claims, each on networks of one small and equal budget: that of hpbnet_small.sh, whose OUT this takes.
+#   DATA=... DPR=... METRICS=... runs/claims.sh OUT
+#   - Eq. (3) on and off, colour and light apart, U-Net against U-Net with generator: full, unet
+#   - concatenations keep identity and detail: whole (the generator paints whole pictures) against apart (without them)
+#   - wider white balance helps in saturated light: full against narrow (no augmentation) and broad (0.4 to 2)
+#   - red eyes vanish: tools/red_eyes.py
+set -euo pipefail
+out=$1
+runs=$(dirname "$0")
+"$runs/hpbnet_small.sh" "$out"
+train() {
+  hpbnet train hpbnet "$out/pool" --set validation="$out/pool_val" --set joint=true --set resolution=128 \
+    --set unet_channels=12 --set unet_max_channels=192 --set channels=1024 --set max_channels=128 \
+    --set z_dim=128 --set w_dim=128 --set perceptual_weight=0 --set adversarial_weight=0 \
+    --set schedule=cosine --set warmup=100 --set steps=2500 --set batch_size=8 --set ema=0.995 \
+    --set workers=0 --set threads=1 --set device=cpu --set checkpoint_every=250 --set validate_every=1250 "$@"
+}
+train --run "$out/whole" --set residual=false
+train --run "$out/apart" --set residual=false --set concatenate=false
+train --run "$out/narrow" --set residual=true --set white_balance=false
+train --run "$out/broad" --set residual=true --set "gains=[0.4, 2.0]"
+
+weights() { for name in "$@"; do echo "$name=$out/$name/weights.safetensors"; done; }
+# shellcheck disable=SC2046
+python "$runs/claims.py" "$DATA/portraits" $(weights full unet whole apart narrow broad) \
+  --relighter "dpr:$DPR" --metrics "$METRICS" | tee "$out/claims.txt"
+python "$runs/../tools/red_eyes.py" "$DATA/portraits" "$out/red_eyes.png" --weights "$METRICS" \
+  --method learned --method "$out/full/weights.safetensors" | tee "$out/red_eyes.txt"

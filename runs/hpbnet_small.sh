@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# HPBNet without a prior, on one CPU core: 128 px, 20,000 items, about 25 minutes a network.
+#   DATA=... DPR=dpr_512.t7 METRICS=... runs/hpbnet_small.sh OUT
+# DATA holds portraits/ (MODEL_CARD.md); DPR is the published relighting network [ZHSJ19]; METRICS the networks that
+# `hpbnet evaluate` measures with. What differs from the paper, for want of a prior and of time: the generator is trained
+# with the U-Net, both start from the composite (`residual`), no perceptual and no adversarial term, a cosine schedule.
+set -euo pipefail
+out=$1
+if [ ! -d "$out/pool" ]; then
+  hpbnet synthesize "$DATA/portraits" --pool --split train --recipe paper --size 256 --count 10000 \
+    --relighter "dpr:$DPR" --workers 2 -o "$out/pool"
+  hpbnet synthesize "$DATA/portraits" --pool --split val --recipe paper --size 256 --count 600 \
+    --relighter "dpr:$DPR" --workers 2 -o "$out/pool_val"
+fi
+train() {
+  hpbnet train hpbnet "$out/pool" --set validation="$out/pool_val" --set residual=true --set resolution=128 \
+    --set unet_channels=12 --set unet_max_channels=192 --set channels=1024 --set max_channels=128 \
+    --set z_dim=128 --set w_dim=128 --set perceptual_weight=0 --set adversarial_weight=0 \
+    --set schedule=cosine --set warmup=100 --set steps=2500 --set batch_size=8 --set ema=0.995 \
+    --set workers=0 --set threads=1 --set device=cpu --set checkpoint_every=250 --set validate_every=1250 "$@"
+}
+train --run "$out/full" --set joint=true
+train --run "$out/unet" --set generator=false
+
+# Table 1.
+if [ ! -d "$out/paper" ]; then
+  hpbnet synthesize "$DATA/portraits" --split val --count 500 --size 256 --recipe paper --seed 11 \
+    --relighter "dpr:$DPR" -o "$out/paper"
+fi
+hpbnet evaluate "$out/paper" --method unet="$out/unet/weights.safetensors" --method full="$out/full/weights.safetensors" \
+  --weights "$METRICS" -o "$out/table"
