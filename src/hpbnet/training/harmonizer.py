@@ -33,6 +33,9 @@ class HarmonizerTraining(TrainConfig):
     detail: float = 0.5  # weight of the absolute error of a Laplacian pyramid
     smooth: float = 0.02  # weight of the map's own gradients
     relative: float = 0.02  # weight of the log of the error relative to the composite's own
+    doubt_ratio: float = 0.02  # weight of the mean error of the change as dared; trains the confidence alone
+    doubt_harm: float = 0.02  # weight of the log by which a picture is made worse
+    doubt_only: bool = False  # train confidence and expected error alone: a short last stage
     licence: str = "see WEIGHTS_LICENSE"
 
 
@@ -44,7 +47,10 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
     if config.start:
         network.load_state_dict({name: value.float() for name, value in read_checkpoint(config.start).tensors.items()})
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    trained = network.doubt_head if config.doubt_only else network
+    network.requires_grad_(False)
+    trained.requires_grad_(True)
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     ema = Ema(network, config.ema)
     run = Run(directory, config)
     parts = {"network": network, "optimizer": optimizer, "ema": ema}
@@ -62,7 +68,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
         losses = harmonizer_loss(said.change, said.confidence, said.log_error, composite, mask, real, config)
         optimizer.zero_grad()
         losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        torch.nn.utils.clip_grad_norm_(trained.parameters(), config.clip)
         optimizer.step()
         step += 1
         ema.update(network, step)
@@ -115,7 +121,8 @@ def harmonizer_loss(
     calibration = (log_error - (after.detach() + 1e-5).log()).abs().mean()
 
     parts = (absolute, config.squared * squared, config.chroma * chroma, config.detail * detail, config.smooth * smooth)
-    total = sum(parts) + config.relative * relative + 0.02 * ratio + 0.02 * harm + 0.01 * calibration
+    doubt = config.doubt_ratio * ratio + config.doubt_harm * harm + 0.01 * calibration
+    total = sum(parts) + config.relative * relative + doubt
     assert isinstance(total, Tensor)
     return {
         "total": total,
