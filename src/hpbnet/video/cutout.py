@@ -7,6 +7,7 @@ picture stands still.
 
 import copy
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import exp, sqrt
 from typing import cast
 
@@ -14,13 +15,14 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..affine_grid import Window
 from ..matte import blur_fusion
 from ..networks.matting import NO_PREVIOUS, MattingNetwork
-from .read import Floats, Pixels, resize
+from .read import Floats, Pixels, greatest, resize, shrink
 
-NETWORK_PIXELS = 224 * 224  # that the network sees of the person's part of a frame
+NETWORK_PIXELS = 256 * 256  # that the network sees of the person's part of a frame; at 224 it lost a signer's head
 LOOK_PIXELS = 320 * 192  # that it sees of a whole frame
 EDGE_PIXELS = 640 * 320  # [px] of that part when its edge is refined, at most
 STEADY_SECONDS = 0.15  # time constant of the matte where nothing moves
@@ -31,6 +33,8 @@ _STILL, _MOVING = 4.0, 12.0  # change of a pixel, of 255, up to which it stands 
 _GUIDE_SIDE = (5, 5)  # [px] window of the guided filter, at the network's size
 _GUIDE_EPSILON = 1e-4
 _FUSION_RADII = (40, 3)  # [px] at the network's size: the published 90 and 6 at 512
+_WIDE_STEP = 4  # [px] of the network's size that one of the wide pass stands for
+_WHOLE_SCALE = 0.75  # from which the edge is refined on the frame itself: reducing it would cost more
 _SNAP = 0.03  # alpha closer than this to 0 or 1 is taken for it: a network is never quite sure
 
 
@@ -51,7 +55,7 @@ def reduce(pixels: Pixels, area: int = NETWORK_PIXELS, multiple: int = 32) -> Pi
     height, width = pixels.shape[:2]
     scale = sqrt(area / (height * width))
     wide, tall = (max(multiple, round(length * scale / multiple) * multiple) for length in (width, height))
-    return resize(pixels, (wide, tall))
+    return shrink(pixels, (wide, tall))
 
 
 def find_region(alpha: Floats, seen: Window, size: tuple[int, int], keep: Window | None = None) -> Window | None:
@@ -105,9 +109,19 @@ def made_quick(network: nn.Module) -> nn.Module:
     """
     if not isinstance(network, MattingNetwork):
         return network
-    quick = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    quick = _folded(copy.deepcopy(network)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return cast(nn.Module, quick.bfloat16() if native() else quick)
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """Fold batch normalisation into the convolutions before it; changes the network that is given."""
+    for stage in network.modules():
+        if isinstance(stage, nn.Sequential):
+            for index, (first, second) in enumerate(pairwise(stage)):
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    stage[index], stage[index + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return network
 
 
 @torch.inference_mode()
@@ -131,7 +145,7 @@ def steady_matte(
     seconds: float,  # since the frame before
 ) -> Floats:
     """Blend a matte with the one before where the picture stands still; where it moves the new one counts alone."""
-    change = cv2.absdiff(small, small_before).max(axis=2)
+    change = greatest(cv2.absdiff(small, small_before))
     change = cv2.dilate(cv2.blur(change, (3, 3)), np.ones((5, 5), np.uint8)).astype(np.float32)
     stillness = np.clip((_MOVING - change) / (_MOVING - _STILL), 0, 1)
     blended: Floats = alpha + stillness * exp(-seconds / STEADY_SECONDS) * (previous - alpha)
@@ -151,14 +165,23 @@ def cut_out(frame: Pixels, region: Window, small: Pixels, coarse: Floats) -> Cut
     guide = small.astype(np.float32) * np.float32(1 / 255)
     height, width = frame.shape[:2]
     scale = min(1.0, sqrt(EDGE_PIXELS / (height * width)))
+    scale = 1.0 if scale > _WHOLE_SCALE else scale
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    middle = frame if scale == 1.0 else resize(frame, size)
+    middle = frame if scale == 1.0 else shrink(frame, size)
     alpha = _refine(coarse, guide, middle)
-    share = coarse[:, :, None]
-    front = back = guide
-    for radius in _FUSION_RADII:
-        front, back = blur_fusion(guide, front, back, share, radius)
+    front, back = _spread(guide, coarse)
     return CutOut(alpha, front, back, coarse, small, region)
+
+
+def _spread(image: Floats, alpha: Floats) -> tuple[Floats, Floats]:
+    """Spread both sides' colours over each other by blur fusion, its wide pass on a quarter of the sides."""
+    height, width = alpha.shape
+    wide, fine = _FUSION_RADII
+    few = max(1, width // _WIDE_STEP), max(1, height // _WIDE_STEP)
+    small, share = resize(image, few), resize(alpha, few)[:, :, None]
+    sides = blur_fusion(small, small, small, share, max(1, wide // _WIDE_STEP))
+    front, back = (resize(side, (width, height), cv2.INTER_LINEAR) for side in sides)
+    return blur_fusion(image, front, back, alpha[:, :, None], fine)
 
 
 def known_cut_out(frame: Pixels, alpha: Floats) -> CutOut:

@@ -42,6 +42,7 @@ from .cutout import (
 from .cuts import is_cut, thumbnail
 from .grids import crop_grid, settle
 from .light import Light, Logs, answer_gain, begin, come_back, follow, lit
+from .motion import carry_matte
 from .options import VideoOptions
 from .read import Floats, Pixels, resize
 from .threads import Clock, now
@@ -86,6 +87,7 @@ class State:
     grid: AffineGrid | None = None  # in use
     light: Light | None = None  # of the background's scene
     looked: float = -inf  # [s] when the network last saw the whole frame
+    carried: bool = False  # the matte is the one before, moved: the network shall see the next frame
     cuts: int = 0  # new scenes so far
 
 
@@ -183,9 +185,15 @@ class FrameStep:
     def _look(self, frame: Pixels, state: State, time: float) -> tuple[CutOut | None, State]:
         """Find the person by the network, told where it was.
 
-        Now and then it looks at the whole frame, told nothing: what it has come to overlook it may see again.
+        Now and then it looks at the whole frame, told nothing: what it has come to overlook it may see again. Of two
+        frames it need see but one where the matte can be carried along with the picture.
         """
         before, size = state.cut, (frame.shape[0], frame.shape[1])
+        if before is not None and not state.carried and time - state.looked < LOOK_SECONDS:
+            small = reduce(frame[before.region[0] : before.region[2], before.region[1] : before.region[3]])
+            moved_matte = carry_matte(before.coarse, before.small, small)
+            if moved_matte is not None:
+                return cut_out(frame, before.region, small, moved_matte), replace(state, carried=True)
         region = None if before is None else before.region
         known = [] if before is None else [(before.coarse, before.region)]
         if time - state.looked >= LOOK_SECONDS or before is None:
@@ -203,7 +211,7 @@ class FrameStep:
             small, coarse = self._see(frame, region, known)
         if before is not None and before.region == region:
             coarse = steady_matte(coarse, small, before.coarse, before.small, time - state.time)
-        return cut_out(frame, region, small, coarse), state
+        return cut_out(frame, region, small, coarse), replace(state, carried=False)
 
     def _see(self, frame: Pixels, region: Window, known: list[tuple[Floats, Window]]) -> tuple[Pixels, Floats]:
         """Let the network see a part of a frame, told what is known -> that part at its size, and its matte."""
