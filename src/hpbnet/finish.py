@@ -6,7 +6,6 @@ and background are the old ones.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -17,12 +16,13 @@ from torch import Tensor
 
 from .affine_grid import AffineGrid
 from .color import LUMA, luma
-from .layers import Layers
+from .layers import Layers, box_of
 
 _GAMMA = 2.2  # a gain in linear light is its 1 / 2.2th power in sRGB, all but the darkest tones
 _WARMTH_STOPS = 0.35  # [EV] by which red rises and blue falls at warmth 1: about 6500 K seen as 4500 K
 _WRAP_RADIUS = 0.012  # of the longer side, reach of the spilled light
 _ROBUST = 1.4826  # a normal deviation over its median absolute deviation
+_WHOLE = 0.99  # weight from which a pixel belongs to what is measured
 _LEAST_PIXELS = 4096  # that noise or sharpness can be told from
 _NOTICED = 1.25  # times as much grain is seen, and told from the measure's own scatter
 _MOST_BLUR = 2.5  # [px] deviation
@@ -32,7 +32,7 @@ _LEAST_EDGES, _STRONG_EDGE = 64, 0.03  # pixels on edges that blur can be told f
 _OWN_BLUR = 0.75  # [px] deviation that the measuring itself adds: Sobel's filter and the pixel's width
 _PATCH, _QUIET = 8, 0.2  # [px] side of the patches in which noise is measured; the quantile of patches taken as noise
 _QUIET_BIAS = 1.2  # by which that quantile of pure noise lies below its deviation
-_BLOCK, _BLOCKS = 64, 64  # [px] side of the blocks of a picture that noise is measured in, and about how many
+_BLOCK, _BLOCKS = 20, 600  # [px] side of the blocks of a picture that noise is measured in, and about how many
 
 
 def grade(exposure: float, warmth: float) -> AffineGrid:
@@ -76,21 +76,25 @@ def match_grain(layers: Layers, amount: float, seed: int = 0) -> Layers:
     """
     if amount == 0:
         return layers
-    generator = torch.Generator().manual_seed(seed)
     items = zip(layers.foreground.split(1), layers.alpha.split(1), layers.background.split(1), strict=True)
     missing = [amount * _missing_noise(*item) for item in items]
     if max(missing) < _LEAST_NOISE:
         return layers
     deviations = torch.tensor([each if each >= _LEAST_NOISE else 0.0 for each in missing])[:, None, None, None]
-    grain = torch.randn(layers.alpha.shape, generator=generator)
-    return replace(layers, foreground=(layers.foreground + deviations * grain).clamp_(0.0, 1.0))
+    top, left, bottom, right = box_of(layers.alpha, 0.0)
+    size = len(missing), 1, bottom - top, right - left
+    grain = deviations * torch.randn(size, generator=torch.Generator().manual_seed(seed))
+    foreground = layers.foreground.clone()
+    foreground[:, :, top:bottom, left:right].add_(grain).clamp_(0.0, 1.0)
+    return replace(layers, foreground=foreground)
 
 
 def _missing_noise(foreground: Tensor, alpha: Tensor, background: Tensor) -> float:
-    goal = measure_noise(background, 1 - alpha)
+    opacity = _blocks(alpha)
+    goal = _noise_in(background, opacity.amax(dim=(1, 2, 3)) < 1 - _WHOLE)
     if goal is None or goal < _LEAST_NOISE:  # as in most pictures; the foreground need not be measured
         return 0.0
-    own = measure_noise(foreground, alpha)
+    own = _noise_in(foreground, opacity.amin(dim=(1, 2, 3)) > _WHOLE)
     return 0.0 if own is None or goal < _NOTICED * own else math.sqrt(goal**2 - own**2)
 
 
@@ -128,36 +132,35 @@ def measure_noise(image: Tensor, weight: Tensor) -> float | None:
     Returns:
         the deviation of luma noise, 0-1 scale; None where too little is seen to tell.
     """
-    grey, inside = _blocks(luma, image), _blocks(lambda part: (part > 0.99).float(), weight)
-    if int(inside.sum()) < _LEAST_PIXELS:
+    return _noise_in(image, _blocks(weight).amin(dim=(1, 2, 3)) > _WHOLE)
+
+
+def _noise_in(image: Tensor, inside: Tensor) -> float | None:
+    """Deviation of the noise in the blocks of an image that are inside, [N] of them or not."""
+    if int(inside.sum()) * _BLOCK**2 < _LEAST_PIXELS:
         return None
-    whole, half = (_quiet_noise(F.avg_pool2d(grey, s), -F.max_pool2d(-inside, s)) for s in (1, 2))
-    if whole is None or half is None:
-        return None
+    grey = luma(_blocks(image)[inside])
+    whole, half = _quiet_noise(grey), _quiet_noise(F.avg_pool2d(grey, 2))
     return _QUIET_BIAS * math.sqrt(max(whole**2 - half**2, 0.0) * 4 / 3)
 
 
-def _blocks(measure: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """Measure some square blocks [N,C,h,w] spread over an image; all of a small one."""
+def _blocks(image: Tensor) -> Tensor:
+    """Cut blocks [N,C,h,w] spread evenly over an image [1,C,H,W] -> none if it is smaller than one."""
     rows, columns = (length // _BLOCK for length in image.shape[-2:])
     if not rows or not columns:
-        return measure(image)
+        return image[:0]
     step = _BLOCK * max(1, round(math.sqrt(rows * columns / _BLOCKS)))
     spread = image.unfold(2, _BLOCK, step).unfold(3, _BLOCK, step)  # [1,C,rows,columns,h,w]
-    return measure(spread[0].flatten(1, 2).transpose(0, 1))
+    return spread[0].flatten(1, 2).transpose(0, 1)
 
 
-def _quiet_noise(grey: Tensor, inside: Tensor) -> float | None:
+def _quiet_noise(grey: Tensor) -> float:
+    """Deviation of the noise in the quietest patches of blocks [N,1,h,w]."""
     kernel = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]).view(1, 1, 3, 3) / 6  # unit gain for white noise
-    if min(grey.shape[-2:]) < _PATCH + 2:
-        return None
-    second, known = F.conv2d(grey, kernel).abs(), -F.max_pool2d(-inside, 3, stride=1)
-    patches, whole = (plane.unfold(2, _PATCH, _PATCH).unfold(3, _PATCH, _PATCH).flatten(4) for plane in (second, known))
-    chosen = patches[whole.amin(dim=-1) > 0]
-    if not len(chosen):
-        return None
-    levels = chosen.median(dim=1).values * _ROBUST
-    return float(np.quantile(levels.numpy(), _QUIET))
+    second = F.conv2d(grey, kernel).abs()
+    patches = second.unfold(2, _PATCH, _PATCH).unfold(3, _PATCH, _PATCH).flatten(0, 3).flatten(1)
+    levels = np.median(patches.numpy(), axis=1) * _ROBUST
+    return float(np.quantile(levels, _QUIET))
 
 
 def measure_blur(image: Tensor, weight: Tensor) -> float | None:
@@ -169,7 +172,7 @@ def measure_blur(image: Tensor, weight: Tensor) -> float | None:
         the deviation of the Gaussian that softens them [px]; None where too few edges are seen to tell.
     """
     grey = luma(image)
-    inside = -F.max_pool2d(-(weight > 0.99).float(), 5, stride=1, padding=2)[0, 0] > 0
+    inside = -F.max_pool2d(-(weight > _WHOLE).float(), 5, stride=1, padding=2)[0, 0] > 0
     return _edge_blur(grey, inside) if int(inside.sum()) >= _LEAST_PIXELS else None
 
 
