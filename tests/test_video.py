@@ -1,5 +1,7 @@
 """Video: times, colours, sound, steadiness and what happens when something is wrong."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -151,14 +153,16 @@ def test_colour_matrix_and_range_of_the_source_are_respected(tmp_path: Path, mat
     assert np.abs(read.pixels.astype(int) - flat).max() <= 2
 
 
-@pytest.mark.parametrize("name", ["clip.mov", "clip.mkv"])
-def test_transparency_survives_prores(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "most"), [("clip.mov", 2), ("clip.mkv", 2), ("clip.webm", 6)])
+def test_transparency_survives_prores_and_vp9(tmp_path: Path, name: str, most: int) -> None:
+    if name == "clip.webm" and "libvpx-vp9" not in av.codecs_available:
+        pytest.skip("FFmpeg has no libvpx, which alone sees the alpha of VP9")
     alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
     alpha[10:50, 20:60], alpha[20:30, 30:40] = 128, 255
     path = film(tmp_path / name, [np.dstack([person(), alpha])] * 2, alpha=True)
     frame = next(read_frames(open_clip(path)))
     assert frame.alpha is not None
-    assert np.abs(frame.alpha.astype(int) - alpha).max() <= 2
+    assert np.abs(frame.alpha.astype(int) - alpha).max() <= most
 
 
 def turned(path: Path, matrix: tuple[int, ...]) -> Path:
@@ -557,6 +561,26 @@ def test_a_part_has_its_own_beginning_and_its_own_sound(desk: Path) -> None:
     assert 0 < len(packets(desk / "out.mp4")) < len(packets(desk / "person.mp4"))
 
 
+@pytest.mark.parametrize(("end", "turns"), [("loop", 2), ("freeze", 1), ("stop", 1)])
+def test_a_looped_background_sounds_anew_with_its_pictures(desk: Path, end: str, turns: int) -> None:
+    film_with_tone(desk / "sea.mp4", [ramp(WIDTH, HEIGHT)] * 20)
+    film(desk / "long.mp4", [person()] * 50)
+    arguments = ["video", "long.mp4", "sea.mp4", "--mask", "still.png", "--harmonizer", "none", "-o", "out.mp4"]
+    Image.fromarray(mask_of(person())).save("still.png")
+    assert main([*arguments, "--audio", "background", "--background-end", end]) == 0
+    heard, once = packets(desk / "out.mp4"), packets(desk / "sea.mp4")
+    assert heard[: len(once) - 2] == once[:-2]
+    if turns == 1:
+        assert len(heard) <= len(once)
+    else:
+        assert abs(len(heard) - 2 * 48000 / 1024) <= 3  # as long as the pictures: 2 s
+        assert once[5] in heard[len(once) :]
+        with av.open(str(desk / "out.mp4")) as container:
+            times = [packet.pts for packet in container.demux(container.streams.audio[0]) if packet.size]
+        assert (np.diff(times) > 0).all()
+        assert np.diff(times).max() <= 2 * 1024  # no hole between two turns
+
+
 def test_sound_that_the_container_cannot_hold_is_dropped_with_a_notice(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -750,6 +774,37 @@ def test_a_cut_out_clip_is_transparent_and_keeps_the_persons_colours(desk: Path)
     assert np.abs(frames[2].alpha.astype(int) - mask_of(person(2))).mean() < 2
     assert np.abs(frames[2].pixels[HEIGHT // 2, WIDTH // 2].astype(int) - (200, 60, 50)).max() <= 4
     assert main(["video", "cut.mov", "place.png", "--harmonizer", "none", "-o", "out.mp4"]) == 0  # needs no mask
+
+
+def test_a_cut_out_as_webm_can_be_composed_again(desk: Path) -> None:
+    if "libvpx-vp9" not in av.codecs_available:
+        pytest.skip("FFmpeg has no libvpx, which alone sees the alpha of VP9")
+    assert main(["matte", "person.mp4", "--mask", "mask.mkv", "-o", "cut.webm"]) == 0
+    assert main(["video", "cut.webm", "place.png", "--harmonizer", "none", "-o", "out.mp4"]) == 0  # needs no mask
+    frame = list(read_frames(open_clip(desk / "out.mp4")))[2].pixels.astype(int)
+    assert np.abs(frame[HEIGHT // 2, WIDTH // 2] - (200, 60, 50)).max() <= 10
+    assert np.abs(frame[2, 2] - ramp(WIDTH, HEIGHT)[2, 2]).max() <= 6
+
+
+def test_memory_does_not_grow_with_the_clip(desk: Path) -> None:
+    resource = pytest.importorskip("resource", reason="peak memory is read where the system tells it")
+    assert resource.RUSAGE_SELF == 0
+    program = """if True:
+        import resource, sys
+        from hpbnet.cli import main
+        def peak(clip):
+            assert main(["video", clip, "place.png", "--mask", "small.png", "--harmonizer", "none", "-o", "o.mp4"]) == 0
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        short = peak("short.mp4")
+        print(peak("long.mp4") - short)
+    """
+    size = (120, 160)
+    frames = [person(index, size) for index in range(20)]
+    film(desk / "short.mp4", frames * 2)
+    film(desk / "long.mp4", frames * 14)
+    Image.fromarray(mask_of(person(0, size))).save("small.png")
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=desk)
+    assert float(run.stdout) < 6  # MB; the 240 frames more and their pictures hold 28
 
 
 def test_the_alpha_alone_is_written_as_a_grey_clip(desk: Path) -> None:

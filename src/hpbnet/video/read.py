@@ -3,7 +3,7 @@
 Knows rotation, colour matrix and range, and what to do with frames that cannot be decoded. Knows nothing of people.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -166,20 +167,34 @@ class _Failure:
 def _decode(container: "InputContainer", stream: "VideoStream") -> Iterator["VideoFrame | _Failure"]:
     import av
 
-    packets = container.demux(stream)
+    packets, decoder = container.demux(stream), _alpha_decoder(stream)
     while True:
         try:
             packet = next(packets)
         except (StopIteration, av.error.InvalidDataError, av.error.EOFError):  # the file may end early
             return
         try:
-            frames = packet.decode()
+            frames = decoder(packet)
         except av.error.InvalidDataError:
             yield _Failure()
             continue
         except av.error.EOFError:
             return
         yield from frames
+
+
+def _alpha_decoder(stream: "VideoStream") -> Callable[["Packet[VideoStream]"], list["VideoFrame"]]:
+    """Choose what decodes a stream's packets: FFmpeg's own choice, but for VP9 with alpha, which only libvpx sees."""
+    import av
+
+    named = {key.lower(): value for key, value in stream.metadata.items()}
+    if stream.codec_context.name == "vp9" and named.get("alpha_mode") == "1":
+        try:
+            libvpx = av.VideoCodecContext.create("libvpx-vp9", "r")
+        except (av.error.FFmpegError, ValueError):  # built without it: the picture alone is seen
+            return lambda packet: packet.decode()
+        return lambda packet: libvpx.decode(packet if packet.size else None)
+    return lambda packet: packet.decode()
 
 
 def _opened(path: Path) -> "InputContainer":

@@ -270,7 +270,8 @@ def _sound(portrait: Source, background: Source, options: VideoOptions) -> tuple
     if isinstance(source, Still) or source.audio is None:
         return None, () if options.audio is None else (f"{role} has no sound: the result is silent",)
     main = source is portrait or isinstance(portrait, Still)
-    return Sound(source, options.start if main else 0.0, options.end if main else None), ()
+    turn = source.seconds if not main and options.background_end == "loop" else None
+    return Sound(source, options.start if main else 0.0, options.end if main else None, main, turn), ()
 
 
 def _tell(counts: _Counts) -> tuple[str, ...]:

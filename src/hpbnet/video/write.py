@@ -74,17 +74,46 @@ def choose_codec(path: Path, codec: Codec | None, alpha: bool = False) -> Codec:
 
 
 class Sound:
-    """The first sound of a clip, as packets that are copied and never decoded."""
+    """The first sound of a clip, as packets that are copied and never decoded.
 
-    def __init__(self, clip: Clip, start: float = 0.0, end: float | None = None) -> None:
+    Args:
+        clip: where it comes from.
+        start: where to begin [s].
+        end: where to end [s].
+        own: it belongs to the clip that the times of the result are of, and may end a little after its pictures.
+        turn: how long the pictures take before they begin anew, and the sound with them [s]; None to play it once.
+    """
+
+    def __init__(
+        self, clip: Clip, start: float = 0.0, end: float | None = None, own: bool = True, turn: float | None = None
+    ) -> None:
         import av
 
         self.container: InputContainer = av.open(str(clip.path))
         self.stream: AudioStream = self.container.streams.audio[0]
-        self.start, self.end, self.origin = start, end, clip.origin
+        self.start, self.end, self.origin, self.turn = start, end, clip.origin, turn
+        self.tail = _TAIL if own else 0.0
 
     def packets(self) -> "Iterator[tuple[float, Packet[AudioStream]]]":
-        """Yield packets and the times they belong to, counted from `start` [s]."""
+        """Yield packets and the times they belong to, counted from `start` [s]; without end if they begin anew."""
+        base = self.stream.time_base
+        assert base is not None
+        offset, free = 0, -(1 << 62)  # of this turn, and when the last packet ends [time base]
+        for number in itertools.count(1):
+            for packet in self._once():
+                assert packet.pts is not None and packet.dts is not None
+                if packet.pts + offset < free:  # the turn before sounds a little longer than its pictures
+                    continue
+                packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+                free = packet.pts + (packet.duration or 1)
+                yield float(packet.pts * base), packet
+            if self.turn is None or free < offset:
+                return
+            offset = round(Fraction(self.turn) * number / base)
+            self.container.seek(round(self.origin / base), stream=self.stream)
+
+    def _once(self) -> "Iterator[Packet[AudioStream]]":
+        """Yield the packets of one turn, their times counted from `start`."""
         base = self.stream.time_base
         assert base is not None
         shift = round((Fraction(self.start) + self.origin) / base)
@@ -97,9 +126,11 @@ class Sound:
                 continue
             if self.end is not None and packet.pts * base >= self.end + float(self.origin):
                 return
+            if self.turn is not None and (packet.pts - shift) * base >= self.turn:
+                return
             packet.pts -= shift
             packet.dts -= shift
-            yield float(packet.pts * base), packet
+            yield packet
 
     def close(self) -> None:
         """Close the file it comes from."""
@@ -138,6 +169,7 @@ class VideoWriter:
         if self._size != (film.width, film.height) and self._format == "yuv420p":
             self.notices.append(f"{film.width}x{film.height} px is odd; the result is {self._size[0]}x{self._size[1]}")
         self.frames = 0
+        self._tail = 0.0 if sound is None else sound.tail
         self.seconds = 0.0  # time at which the last picture ends
         self._last = -1
         self._part = film.path.with_name(f".{film.path.stem}.part{film.path.suffix}")
@@ -181,7 +213,7 @@ class VideoWriter:
             self.abandon()
             return
         try:
-            self._copy_audio(self.seconds + (_TAIL if whole else 0.0))
+            self._copy_audio(self.seconds + (self._tail if whole else 0.0))
             self._container.mux(self._stream.encode(None))
             self._container.close()
             self._part.replace(self.film.path)
