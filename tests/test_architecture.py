@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "hpbnet"
 FLOORS = [
     {"image", "color", "checkpoint", "metrics", "affine_grid", "networks"},
     {"layers", "options", "models", "color_temperature", "onnx_matting"},
-    {"matte", "harmonize", "disturb", "relight", "finish", "convert"},
+    {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert"},
     {"pipeline", "synthesis", "video"},
     {"webcam", "training", "evaluation"},
     {"web"},

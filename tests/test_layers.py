@@ -1,22 +1,12 @@
 """Tests of layers: resizing, recolouring, compositing, framing and placing."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch import Tensor
 
 from hpbnet.affine_grid import AffineGrid
 from hpbnet.color import srgb_to_linear
-from hpbnet.layers import Layers, Placement, box_of, fit_background, lens_blur, place, plan_placement
-
-
-@dataclass(frozen=True)
-class Wish:
-    scale: float | None = None
-    x: float | None = None
-    y: float | None = None
-    flip: bool = False
+from hpbnet.layers import Layers, Placement, box_of, fit_background, lens_blur, place
 
 
 def random_layers(generator: torch.Generator, height: int = 60, width: int = 80, batch: int = 1) -> Layers:
@@ -110,69 +100,6 @@ def test_resizing_upwards_and_to_the_same_size(generator: torch.Generator) -> No
 def test_the_box_of_alpha_holds_all_of_it() -> None:
     assert box_of(person(10, 20, 60, 75), 0.5) == (10, 20, 60, 75)
     assert box_of(torch.zeros(1, 1, 5, 5), 0.0) == (0, 0, 0, 0)
-
-
-def test_a_person_stands_on_the_lower_edge_with_room_above_the_head() -> None:
-    placement, notices = plan_placement(person(40, 30, 100, 70), canvas(), Wish())
-    top, left, bottom, right = placement.target
-    assert (top, bottom) == (40, 200) and abs(left + right - 300) <= 1
-    assert notices == ("the portrait is enlarged 2.7 times beyond its own pixels and may look soft",)
-
-
-def test_a_wide_group_is_limited_by_the_width() -> None:
-    placement, notices = plan_placement(person(300, 10, 1000, 990, 1000, 1000), canvas(200, 120), Wish())
-    assert placement.target[1] >= 0 and placement.target[3] <= 120 and placement.target[2] == 200 and not notices
-
-
-@pytest.mark.parametrize(("left", "right", "flip"), [(0, 60, False), (40, 100, False), (0, 60, True), (40, 100, True)])
-def test_a_side_cut_by_the_photo_meets_the_edge_of_the_canvas(left: int, right: int, flip: bool) -> None:
-    alpha = person(300, left * 10, 1000, right * 10, 1000, 1000)
-    placement, notices = plan_placement(alpha, canvas(), Wish(flip=flip))
-    assert not notices
-    assert (placement.target[1] == 0) if (left == 0) != flip else (placement.target[3] == 300)
-
-
-def test_a_floating_cut_is_noticed() -> None:
-    alpha = person(300, 0, 1000, 600, 1000, 1000)
-    notices = plan_placement(alpha, canvas(), Wish(x=0.5))[1]
-    assert len(notices) == 1 and "left side" in notices[0]
-    assert "bottom" in plan_placement(alpha, canvas(), Wish(y=0.8))[1][0]
-
-
-def test_a_person_cut_at_both_sides_spans_a_canvas_of_similar_shape() -> None:
-    alpha = person(200, 0, 1000, 1000, 1000, 1000)
-    placement, notices = plan_placement(alpha, canvas(200, 220), Wish())
-    assert placement.target[1] <= 0 and placement.target[3] >= 220 and placement.target[0] >= 0 and not notices
-
-
-def test_a_person_cut_at_both_sides_is_noticed_on_a_much_wider_canvas() -> None:
-    placement, notices = plan_placement(person(200, 0, 1000, 1000, 1000, 1000), canvas(100, 400), Wish())
-    assert placement.target[0] >= 0 and "right side" in notices[0]
-
-
-def test_a_head_cut_at_the_top_meets_the_upper_edge() -> None:
-    placement, notices = plan_placement(person(0, 300, 1000, 700, 1000, 1000), canvas(), Wish())
-    assert placement.target[0] == 0 and placement.target[2] == 200 and not notices
-    assert "top" in plan_placement(person(0, 300, 1000, 700, 1000, 1000), canvas(), Wish(scale=0.5))[1][0]
-
-
-def test_a_head_above_the_picture_is_noticed() -> None:
-    notices = plan_placement(person(300, 300, 1000, 700, 1000, 1000), canvas(), Wish(scale=2.0))[1]
-    assert not [n for n in notices if "above" in n]
-    notices = plan_placement(person(300, 300, 1000, 700, 1000, 1000), canvas(), Wish(scale=2.0, y=1.0))[1]
-    assert "50% of the person lies above the picture" in notices[0]
-
-
-def test_nobody_cannot_be_placed() -> None:
-    with pytest.raises(ValueError, match="nobody"):
-        plan_placement(torch.zeros(1, 1, 9, 9), canvas(), Wish())
-
-
-def test_faint_hair_is_drawn_although_the_box_ignores_it() -> None:
-    alpha = person(40, 30, 100, 70)
-    alpha[..., 30:40, 30:70] = 0.05
-    placement, _ = plan_placement(alpha, canvas(), Wish())
-    assert placement.source == (30, 30, 100, 70) and placement.target[0] == 40 - round(10 * 160 / 60)
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -1,12 +1,12 @@
 """What travels through hpbnet: a foreground, its alpha and a background, flattened only at the end.
 
-Knows how layers are resized, recoloured and composited, and how a cut-out is framed and placed on a canvas. Knows
-nothing of how an alpha or a judgement of colour comes about.
+Knows how layers are resized, recoloured and composited, and how a cut-out is placed on a canvas. Knows nothing of how
+an alpha, a judgement of colour or a framing comes about.
 """
 
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Literal, Protocol, cast
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,12 +18,6 @@ from .affine_grid import AffineGrid, Window, empty_like
 from .color import linear_to_srgb, srgb_to_linear
 
 _SNAP = 1e-3  # alpha closer than this to 0 or 1 after resampling is rounding, and is taken for it
-_BOX_ALPHA = 0.1  # alpha above which a pixel belongs to the box that the framing is about
-_SEEN_ALPHA = 1 / 255  # alpha above which a pixel is drawn
-_CUT_ALPHA, _CUT_SHARE = 0.5, 0.01  # a side is cut where this much of the photo's border is more opaque than this
-_HEIGHT_SHARE, _WIDTH_SHARE = 0.8, 0.94  # of the canvas that the default framing fills at most
-_HEAD_ROOM = 0.05  # of the canvas height, above a person taller than the canvas
-_LEAST_SEEN = 0.85  # of a cut-out's height that must stay visible when it is enlarged to span the canvas
 _SPARE = 3  # an enlarged plane may be this many times the window cut out of it; else only the window is drawn
 _DISC_RADIUS = 8  # [px] of the largest disc that is convolved directly
 
@@ -77,26 +71,6 @@ class Placement:
     flip: bool = False
 
 
-class Framing(Protocol):
-    """What a user may wish of the framing; `ComposeOptions` is one."""
-
-    @property
-    def scale(self) -> float | None:
-        """Height of the cut-out as a share of the canvas height."""
-
-    @property
-    def x(self) -> float | None:
-        """Centre of the cut-out across the canvas, 0 left to 1 right."""
-
-    @property
-    def y(self) -> float | None:
-        """Lower edge of the cut-out, 0 top to 1 bottom of the canvas."""
-
-    @property
-    def flip(self) -> bool:
-        """Whether the portrait is mirrored."""
-
-
 def box_of(alpha: Tensor, threshold: float) -> Window:
     """Find the smallest window that holds all alpha above a threshold; empty at the top left if there is none."""
     rows = (alpha.amax(dim=(0, 1, 3)) > threshold).nonzero()
@@ -105,104 +79,6 @@ def box_of(alpha: Tensor, threshold: float) -> Window:
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     columns = (alpha[:, :, top:bottom].amax(dim=(0, 1, 2)) > threshold).nonzero()
     return top, int(columns[0]), bottom, int(columns[-1]) + 1
-
-
-def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Placement, tuple[str, ...]]:
-    """Decide where a cut-out goes on a canvas; say what the eye should know of it.
-
-    By default a head-and-shoulders framing: the cut-out stands on the canvas' lower edge, in the middle, a fifth of the
-    height free above it. A side at which the photo's own frame cuts the person goes to that side's edge of the canvas.
-
-    Args:
-        alpha: of the portrait, [1,1,H,W].
-        canvas: [1,3,H,W].
-        framing: the user's wishes; what is None is chosen here.
-
-    Returns:
-        The placement, and notices of one sentence each.
-    """
-    alpha = alpha.flip(-1) if framing.flip else alpha
-    source = box_of(alpha, _BOX_ALPHA)
-    if source[0] == source[2]:
-        raise ValueError("the mask shows nobody: no alpha is above 0.1")
-    cut = _cut_sides(alpha)
-    height, width = canvas.shape[-2:]
-    rows, columns = source[2] - source[0], source[3] - source[1]
-    scale = framing.scale * height / rows if framing.scale else _default_scale(rows, columns, height, width, cut)
-    tall, wide = max(1, round(rows * scale)), max(1, round(columns * scale))
-    left = _default_left(wide, width, cut) if framing.x is None else round(framing.x * width - wide / 2)
-    top = _default_top(tall, height, cut) if framing.y is None else round(framing.y * height) - tall
-    target = (top, left, top + tall, left + wide)
-    placement = Placement(*_widened(source, target, box_of(alpha, _SEEN_ALPHA)), framing.flip)
-    return placement, _notices(target, (height, width), cut, scale)
-
-
-def _widened(source: Window, target: Window, seen: Window) -> tuple[Window, Window]:
-    """Widen the part that is drawn from the framed box to all that is seen, faint hair included."""
-    down = (target[2] - target[0]) / (source[2] - source[0])
-    across = (target[3] - target[1]) / (source[3] - source[1])
-    top, left, bottom, right = (edge - own for edge, own in zip(seen, source, strict=True))
-    moved = round(top * down), round(left * across), round(bottom * down), round(right * across)
-    return seen, cast(Window, tuple(edge + move for edge, move in zip(target, moved, strict=True)))
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """At which sides the photo's frame cuts the person."""
-
-    top: bool
-    left: bool
-    bottom: bool
-    right: bool
-
-
-def _cut_sides(alpha: Tensor) -> _Cut:
-    opaque = alpha[0, 0] > _CUT_ALPHA
-    lines = opaque[0], opaque[:, 0], opaque[-1], opaque[:, -1]
-    top, left, bottom, right = (bool(line.float().mean() > _CUT_SHARE) for line in lines)
-    return _Cut(top, left, bottom, right)
-
-
-def _default_scale(rows: int, columns: int, height: int, width: int, cut: _Cut) -> float:
-    """Canvas pixels per portrait pixel for a head-and-shoulders framing."""
-    scale = min(_HEIGHT_SHARE * height / rows, _WIDTH_SHARE * width / columns)
-    if cut.top:  # the cut must lie on the canvas' upper edge, so the person fills the height
-        scale = max(scale, height / rows)
-    spanning = width / columns
-    if cut.left and cut.right and height / (rows * spanning) >= _LEAST_SEEN:
-        scale = max(scale, spanning)
-    return scale
-
-
-def _default_left(wide: int, width: int, cut: _Cut) -> int:
-    if cut.left and (not cut.right or wide < width):
-        return 0
-    return width - wide if cut.right and not cut.left else round((width - wide) / 2)
-
-
-def _default_top(tall: int, height: int, cut: _Cut) -> int:
-    if tall < height:
-        return height - tall
-    return 0 if cut.top or tall == height else round(_HEAD_ROOM * height)
-
-
-def _notices(target: Window, size: tuple[int, int], cut: _Cut, scale: float) -> tuple[str, ...]:
-    top, left, bottom, right = target
-    height, width = size
-    floats = {
-        "top": cut.top and top > 0,
-        "left side": cut.left and left > 0,
-        "right side": cut.right and right < width,
-        "bottom": cut.bottom and bottom < height,
-    }
-    notices = []
-    if sides := " and ".join(name for name, floating in floats.items() if floating):
-        notices.append(f"the photo's frame cuts the person at the {sides}, and that straight cut shows in the picture")
-    if top < 0:
-        notices.append(f"the upper {min(1.0, -top / (bottom - top)):.0%} of the person lies above the picture")
-    if scale > 1.05:
-        notices.append(f"the portrait is enlarged {scale:.1f} times beyond its own pixels and may look soft")
-    return tuple(notices)
 
 
 def place(foreground: Tensor, alpha: Tensor, background: Tensor, placement: Placement) -> Layers:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from .affine_grid import AffineGrid
 from .finish import grade, light_wrap, match_grain, match_softness
+from .framing import plan_placement
 from .harmonize import Harmonizer, harmonizer_by_name
 from .image import Picture, Source, encode_picture, format_of, read_mask, read_picture, write_bytes, write_picture
-from .layers import Layers, fit_background, place, plan_placement
+from .layers import Layers, fit_background, place
 from .matte import estimate_foreground, matte
 from .models import load_network
 from .networks.matting import MattingNetwork

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..affine_grid import Window
+from ..framing import Framing, plan_placement
 from ..image.picture import to_planes, to_samples
-from ..layers import Framing, fit_background, plan_placement
+from ..layers import fit_background
 from .read import Array, Floats, Pixels, resize
 
 
