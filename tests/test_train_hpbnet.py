@@ -161,11 +161,14 @@ def torn(self, number, values):
 
 patches = {"step": (run.Ema, "update", step), "state": (torch, "save", state), "rename": (os, "replace", rename),
            "weights": (run.Run, "release", weights), "log": (run.Run, "log", torn)}
+children = {}
 for name, patch in patches.items():
     if (child := os.fork()) == 0:
         setattr(*patch)
         train_hpbnet(config, folder / name)
         os._exit(0)
+    children[name] = child
+for name, child in children.items():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, name
 """
 
