@@ -79,13 +79,13 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
         if step % config.validate_every == 0 or step == config.steps:
             run.log(step, validate(ema, network.config, config))
         if step % config.checkpoint_every == 0 or step == config.steps:
-            run.save(step, parts)
             provenance: dict[str, Plain] = {
                 "data": "disturbed portraits (MODEL_CARD.md)",
                 "steps": step,
                 "licence": config.licence,
             }
             run.release("harmonizer", asdict(network.config), ema.shadow, provenance)
+            run.save(step, parts)  # last: a run killed before it does these steps again
     return run.directory / "weights.safetensors"
 
 

@@ -71,13 +71,13 @@ def train_matting(config: MattingTraining, directory: Path) -> Path:
         if step % config.validate_every == 0 or step == config.steps:
             run.log(step, validate(network, ema, validation, config.size))
         if step % config.checkpoint_every == 0 or step == config.steps:
-            run.save(step, parts)
             provenance: dict[str, Plain] = {
                 "data": "teacher mattes of portraits (MODEL_CARD.md)",
                 "steps": step,
                 "licence": config.licence,
             }
             run.release("matting", asdict(network.config), ema.shadow, provenance)
+            run.save(step, parts)  # last: a run killed before it does these steps again
     return run.directory / "weights.safetensors"
 
 
