@@ -421,13 +421,13 @@ def brightness_over(scenes: list[np.ndarray], harmonizer: Harmonizer = keep, **f
 
 
 def test_the_person_follows_a_dusk_that_the_harmonizer_does_not_see() -> None:
-    scenes = [dusk(max(0, index - 5)) for index in range(60)]
+    scenes = [dusk(max(0, index - 3)) for index in range(40)]
     light, scene = brightness_over(scenes), np.array([each.mean() for each in scenes])
     slope = np.polyfit(np.log(scene), np.log(light), 1)[0]
     assert np.corrcoef(light, scene)[0, 1] > 0.95 and 0.4 < slope < 0.8
-    assert np.ptp(brightness_over(scenes, follow=0.0)) == 0
-    assert np.ptp(brightness_over(scenes, steadiness="independent")) == 0
-    assert np.ptp(brightness_over([dusk(0)] * 10)) == 0
+    assert np.ptp(brightness_over(scenes[:8], follow=0.0)) == 0
+    assert np.ptp(brightness_over(scenes[:8], steadiness="independent")) == 0
+    assert np.ptp(brightness_over([dusk(0)] * 8)) == 0
 
 
 def test_what_the_harmonizer_follows_is_not_followed_twice() -> None:

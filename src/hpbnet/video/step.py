@@ -49,7 +49,7 @@ from .threads import Clock, now
 
 GRID_SECONDS = 0.8  # [s] time constant of the grid
 LOOK_SECONDS = 1.0  # [s] between two looks at the whole frame
-ESTIMATE_SECONDS = 0.25  # [s] between two questions to the harmonizer
+ESTIMATE_SECONDS = 0.4  # [s] between two questions to the harmonizer; half the time constant of its grid
 _JUDGED_SIDE = 256  # [px] of the square on which colours are judged
 _MAP_COLUMNS = 512  # of a list of places laid out as a map: OpenCV takes at most 32767 each way
 _SEEN = 2 / 255  # alpha from which a pixel is drawn
