@@ -15,7 +15,7 @@ from .layers import Placement, box_of
 
 _BOX_ALPHA = 0.1  # alpha above which a pixel belongs to the box that the framing is about
 _SEEN_ALPHA = 1 / 255  # alpha above which a pixel is drawn
-_CUT_ALPHA, _CUT_SHARE = 0.5, 0.01  # a side is cut where this much of the photo's border is more opaque than this
+_CUT_ALPHA, _CUT_SHARE = 0.5, 0.05  # a side is cut where this much of the photo's border is more opaque than this
 _HEIGHT_SHARE, _WIDTH_SHARE = 0.8, 0.94  # of the canvas that the default framing fills at most
 _HEAD_ROOM = 0.05  # of the canvas height, above a person taller than the canvas
 _LEAST_SEEN = 0.85  # of a cut-out's height that must stay visible when it is enlarged to span the canvas
