@@ -17,9 +17,10 @@ from torch import nn
 from ..harmonize import Harmonizer, identity
 from .canvas import FrameWindow, fit_scene
 from .options import VideoOptions
+from .person import person_planes
 from .read import Clip, Floats, Frame, Pixels, open_clip, read_frames
 from .sources import Source, Still, canvas_size, mask_at, open_source, scene_at, to_alpha
-from .step import FrameStep, Judgement, State, person_planes
+from .step import FrameStep, Judgement, State
 from .threads import ahead, now, timed
 from .write import Film, Sound, VideoWriter
 

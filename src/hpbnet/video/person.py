@@ -1,0 +1,68 @@
+"""The person's pixels on the canvas: which of them are seen, and their own colours, also where the edge is soft."""
+
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..affine_grid import Window
+from .canvas import FrameWindow
+from .cutout import CutOut
+from .read import Floats, Pixels
+
+_MAP_COLUMNS = 512  # of a list of places laid out as a map: OpenCV takes at most 32767 each way
+_SEEN = 2 / 255  # alpha from which a pixel is drawn
+
+
+def drawn_box(alpha: Floats, place: FrameWindow) -> Window:
+    """Find the part of the canvas [px] in which a person can be seen; empty if there is none."""
+    seen = (alpha > _SEEN).astype(np.uint8)
+    x, y, width, height = cv2.boundingRect(seen)
+    if width == 0 or height == 0:
+        return 0, 0, 0, 0
+    corners = np.array([[x - 2, y - 2], [x + width + 2, y + height + 2]], np.float64)
+    move = place.map(alpha.shape)
+    places = corners @ move[:, :2].T + move[:, 2]
+    left, top = places.min(axis=0)
+    right, bottom = places.max(axis=0)
+    rows, columns = place.canvas
+    return max(0, int(top)), max(0, int(left)), min(rows, int(bottom) + 2), min(columns, int(right) + 2)
+
+
+def person_planes(frame: Pixels, alpha: Floats, cut: CutOut, place: FrameWindow, box: Window) -> Tensor:
+    """Make the person's own colours [3,h,w] in [0,1] in a box of the canvas; where alpha is 1 they are the frame's."""
+    planes = torch.from_numpy(np.empty((3, *alpha.shape), np.float32))  # cheaper than torch's, see empty_like
+    for plane, channel in zip(planes, cv2.split(frame), strict=True):
+        torch.mul(torch.from_numpy(channel), 1 / 255, out=plane)
+    soft = np.flatnonzero((alpha > 0) & (alpha < 1))
+    if len(soft) == 0:
+        return planes
+    share = alpha.ravel()[soft][:, None]
+    rows, columns = np.divmod(soft, alpha.shape[1])
+    front, back = _read_at((cut.front, cut.back), rows + box[0], columns + box[1], place)
+    seen = frame.reshape(-1, 3)[soft].astype(np.float32) * np.float32(1 / 255)
+    # The part of the pixel that neither spread colour explains goes to the person by its share (matte.py).
+    own = np.clip(front + share * (seen - share * front - (1 - share) * back), 0, 1)
+    for plane, channel in zip(planes, own.T, strict=True):
+        plane.view(-1).numpy()[soft] = channel
+    return planes
+
+
+def _read_at(
+    images: tuple[Floats, ...],  # [k,l,3] each
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    place: FrameWindow,
+) -> list[Floats]:
+    """Read spread colours at pixels of the canvas -> [N,3] each."""
+    back = cv2.invertAffineTransform(place.map(images[0].shape[:2]))
+    count = -(-len(rows) // _MAP_COLUMNS) * _MAP_COLUMNS
+    places = np.zeros((2, count), np.float32)
+    places[0, : len(rows)] = back[0, 0] * columns + back[0, 2]
+    places[1, : len(rows)] = back[1, 1] * rows + back[1, 2]
+    x, y = places.reshape(2, -1, _MAP_COLUMNS)
+    read = (cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for image in images)
+    return [cast(Floats, colors).reshape(-1, 3)[: len(rows)] for colors in read]
