@@ -223,7 +223,10 @@ MISTAKES = {
     "one pixel portrait": (["matte", "one.png", "--mask", "one.png"], "the portrait is 1x1 px"),
     "bomb": (["compose", "portrait.png", "bomb.png", *COMPOSE[3:]], "bomb.png has more than 150 million pixels"),
     "missing": (["compose", "nobody.png", *COMPOSE[2:]], "nobody.png: No such file"),
-    "folder as background": (["compose", "portrait.png", "folder.png", *COMPOSE[3:]], "folder.png: Is a directory"),
+    "folder as background": (
+        ["compose", "portrait.png", "folder.png", *COMPOSE[3:]],
+        "folder.png is a folder; it goes",
+    ),
     "empty folder": (["compose", "folder.png", *COMPOSE[2:]], "folder.png holds no pictures"),
     "mask of another size": ([*COMPOSE[:-1], "small-mask.png"], "the mask is 20x20 px, the portrait 48x64"),
     "black mask": ([*COMPOSE[:-1], "black-mask.png"], "the mask is all black"),
@@ -253,7 +256,6 @@ def test_mistake_is_told_in_one_line(name: str, desk: Path, capsys: pytest.Captu
 
 
 OUTPUTS = {
-    "folder": ("portraits", "portraits: is a folder"),
     "no such folder": ("nowhere/out.png", "nowhere/out.png: cannot be written: there is no such folder"),
     "below a file": ("mask.png/out.png", "mask.png/out.png: cannot be written"),
     "unknown suffix": ("out.bmp", "out.bmp: cannot write bmp; use png, jpg, webp, tif, avif"),
@@ -267,7 +269,7 @@ def test_unwritable_output_is_told_in_one_line(name: str, desk: Path, capsys: py
     if name == "full disk" and not Path(path).exists():
         pytest.skip("no /dev/full on this system")
     before = files(desk)
-    extra = ["--format", "png"] if name in ("full disk", "folder") else []
+    extra = ["--format", "png"] if name == "full disk" else []
     assert main([*COMPOSE, "-o", path, *extra]) == 2
     told = capsys.readouterr().err
     assert told == f"hpbnet: {told.removeprefix('hpbnet: ')}" and message in told and told.count("\n") == 1
@@ -289,6 +291,32 @@ def test_other_mistakes_of_folders_are_told(desk: Path, capsys: pytest.CaptureFi
     assert "would become one result" in capsys.readouterr().err
     assert main(["matte", "portrait.png", "--mask", "mask.png", "-o", "-", "--json"]) == 2
     assert "cannot both write to stdout" in capsys.readouterr().err
+
+
+def test_companions_are_checked_before_any_work(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = ["compose", "portraits", "nowhere", "--mask", "masks", "-o", "out"]
+    assert main(folders) == 2 and capsys.readouterr().err.count("nowhere: No such file") == 1
+    assert not (desk / "out").exists()
+    assert main(["compose", "portrait.png", "backgrounds", "--mask", "mask.png", "-o", "out.png"]) == 2
+    assert "backgrounds is a folder; it goes with a folder of pictures" in capsys.readouterr().err
+
+
+def test_failures_and_notices_in_a_folder_name_the_picture(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (8, 8), 255).save(desk / "masks" / "bob.png")
+    assert main(["compose", "portraits", "background.png", "--mask", "masks", "--scale", "4", "-o", "out"]) == 1
+    told = capsys.readouterr().err
+    assert "hpbnet: portraits/bob.png: the mask is 8x8 px" in told
+    assert "note: portraits/ann.png: the portrait is enlarged" in told
+
+
+def test_one_picture_can_go_into_a_folder_and_many_only_there(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "out").mkdir()
+    assert main([*COMPOSE, "-o", "out"]) == 0 and main([*COMPOSE, "-o", "out", "--format", "jpg"]) == 0
+    assert files(desk / "out") == ["portrait.jpg", "portrait.png"]
+    capsys.readouterr()
+    assert main(["matte", "portraits", "--mask", "masks", "-o", "new.png"]) == 2
+    assert "portraits is a folder, so -o must name a folder, not new.png" in capsys.readouterr().err
+    assert not (desk / "new.png").exists()
 
 
 def test_out_of_disk_leaves_nothing(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

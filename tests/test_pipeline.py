@@ -228,5 +228,5 @@ def test_bad_sources_are_refused(pipeline: Pipeline) -> None:
 def test_unknown_names_list_the_known() -> None:
     with pytest.raises(ValueError, match="covariance"):
         Pipeline.from_pretrained(harmonizer="magic", matting=None)
-    with pytest.raises(ValueError, match="names no weights"):
+    with pytest.raises(ValueError, match="unknown matting network 'magic'"):
         Pipeline.from_pretrained(matting="magic")

@@ -18,7 +18,7 @@ from .harmonize import Harmonizer, harmonizer_by_name
 from .image import Picture, Source, encode_picture, format_of, read_mask, read_picture, write_bytes, write_picture
 from .layers import Layers, fit_background, place
 from .matte import estimate_foreground, matte
-from .models import load_network
+from .models import embedded, load_network
 from .networks.matting import MattingNetwork
 from .onnx_matting import PUBLISHED, load_onnx_matting, names_onnx
 from .options import ComposeOptions
@@ -34,12 +34,10 @@ _load_harmonizer = functools.cache(harmonizer_by_name)
 def _load_matting(name_or_path: str | Path) -> nn.Module:
     if names_onnx(name_or_path):
         return load_onnx_matting(name_or_path)
-    try:
-        network = load_network(name_or_path)
-    except ValueError as error:
-        if Path(name_or_path).exists():
-            raise
-        raise ValueError(f"{error}; or an .onnx file or one of: {', '.join(PUBLISHED)}") from None
+    if not Path(name_or_path).is_file() and str(name_or_path) not in embedded():
+        known = ", ".join([DEFAULT_MATTING, *PUBLISHED])
+        raise ValueError(f"unknown matting network {str(name_or_path)!r}: expected an .onnx file or one of {known}")
+    network = load_network(name_or_path)
     if not isinstance(network, MattingNetwork):
         raise ValueError(f"{name_or_path} is no matting network")
     return network

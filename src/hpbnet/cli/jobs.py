@@ -111,12 +111,20 @@ def plan_jobs(picture: Path, companions: Sequence[Path | None], output: Output) 
 
     Raises:
         ValueError: files that do not pair, results that would overwrite each other, or a format that is not written.
+        OSError: a companion is not there.
     """
+    for companion in companions:
+        if companion is not None and companion != _STDIO:
+            companion.stat()  # once and now, not for each picture
+            if companion.is_dir() and not picture.is_dir():
+                raise ValueError(f"{companion} is a folder; it goes with a folder of pictures, not with {picture}")
     if picture.is_dir():
         return list(_folder_jobs(picture, companions, output))
     sources = (picture, *companions)
     if sources.count(_STDIO) > 1:
         raise ValueError("only one picture can come from stdin (-)")
+    if output.path.is_dir() and picture != _STDIO:
+        return [Job(sources, output.path / f"{picture.stem}.{output.format or 'png'}")]
     if output.format is None and output.path != _STDIO:
         from ..image import format_of
 
@@ -125,7 +133,8 @@ def plan_jobs(picture: Path, companions: Sequence[Path | None], output: Output) 
 
 
 def _folder_jobs(folder: Path, companions: Sequence[Path | None], output: Output) -> Iterator[Job]:
-    if output.path == _STDIO or (output.path.exists() and not output.path.is_dir()):
+    named_file = output.path.suffix.lower().lstrip(".") in _SUFFIXES and not output.path.is_dir()
+    if output.path == _STDIO or named_file or (output.path.exists() and not output.path.is_dir()):
         raise ValueError(f"{folder} is a folder, so -o must name a folder, not {output.path}")
     pictures = _by_stem(folder)
     albums = [_by_stem(each) if each is not None and each.is_dir() else None for each in companions]
@@ -163,8 +172,9 @@ def run_jobs(jobs: Sequence[Job], make: Callable[[Job], Result], output: Output)
             if not folder:
                 raise
             failed += 1
-            report = Report(str(job.sources[0]), str(job.destination), 0.0, error=describe(error))
-            _tell(f"hpbnet: {report.error}")
+            picture, reason = str(job.sources[0]), describe(error)
+            report = Report(picture, str(job.destination), 0.0, error=reason)
+            _tell(f"hpbnet: {reason}" if picture in reason else f"hpbnet: {picture}: {reason}")
         if output.as_json:
             click.echo(json.dumps(asdict(report)))
     if folder:
@@ -176,7 +186,7 @@ def _run(job: Job, make: Callable[[Job], Result], output: Output) -> Report:
     started = time.perf_counter()
     result = make(job)
     for notice in result.notices:
-        _tell(f"note: {notice}")
+        _tell(f"note: {job.sources[0]}: {notice}" if job.in_folder else f"note: {notice}")
     if job.destination == _STDIO:
         sys.stdout.buffer.write(result.encode(output.format or "png", output.quality))
     else:
