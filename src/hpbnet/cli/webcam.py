@@ -15,7 +15,7 @@ from .parameters import takes_settings
 if TYPE_CHECKING:
     from ..webcam import Sink
 
-_CHOICES = ("size", "fit", "blur", "flip", "scale", "x", "y", "harmonizer", "strength", "exposure", "warmth")
+_CHOICES = ("size", "fit", "blur", "flip", "scale", "x", "y", "harmonizer", "strength", "exposure", "warmth", "follow")
 
 
 @click.command("webcam")

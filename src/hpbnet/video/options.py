@@ -56,7 +56,7 @@ class VideoOptions(ComposeOptions):
     )
 
     follow: float = setting(
-        0.7, "How far the person follows the background's light as it changes, beside the harmonizer.", (0, 1)
+        0.8, "How far the person follows the background's light as it changes, beside the harmonizer.", (0, 1)
     )
 
     def __post_init__(self) -> None:
