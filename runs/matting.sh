@@ -19,7 +19,7 @@ train --run "$out/3" --set size=256 --set batch_size=24 --set steps=1100 --set l
   --set ema=0.995 --set seed=1 --set start="$out/2/weights.safetensors"
 train --run "$out/4" --set size=192 --set batch_size=24 --set steps=4200 --set learning_rate=0.0012 --set warmup=100 \
   --set ema=0.998 --set seed=5 --set start="$out/3/weights.safetensors"
-train --run "$out/5" --set size=288 --set batch_size=16 --set steps=1100 --set learning_rate=0.0005 --set warmup=50 \
-  --set ema=0.995 --set seed=6 --set start="$out/4/weights.safetensors"
+train --run "$out/5" --set size=288 --set batch_size=16 --set steps=850 --set learning_rate=0.0006 --set warmup=30 \
+  --set ema=0.993 --set seed=6 --set start="$out/4/weights.safetensors"
 cp "$out/5/weights.safetensors" src/hpbnet/weights/matting.safetensors
 python tools/evaluate_matting.py "$DATA/portraits" --sheet "$out/matting.png"
