@@ -27,7 +27,9 @@ train "$out/pool/paper" --run "$out/2" --set steps=4200 --set warmup=50 --set le
   --set start="$out/1/weights.safetensors"
 train "$out/pool" --run "$out/3" --set steps=12000 --set warmup=100 --set learning_rate=0.0006 --set ema=0.999 \
   --set seed=7 --set start="$out/2/weights.safetensors"
-train "$out/pool" --run "$out/4" --set steps=STEPS4 --set doubt_only=true --set start="$out/3/weights.safetensors"
+train "$out/pool" --run "$out/4" --set steps=600 --set batch_size=32 --set warmup=30 --set ema=0.99 \
+  --set learning_rate=0.002 --set weight_decay=0.0 --set seed=9 --set doubt_only=true --set doubt_harm=0.004 \
+  --set start="$out/3/weights.safetensors"
 cp "$out/4/weights.safetensors" src/hpbnet/weights/harmonizer.safetensors
 
 for recipe in paper wide; do
