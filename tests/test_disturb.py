@@ -93,6 +93,14 @@ def test_a_lights_colour_keeps_the_luminance_of_grey() -> None:
     assert luma(cast**2.2).item() == pytest.approx(0.4**2.2, abs=1e-5)
 
 
+def test_mixed_channels_are_a_matrix_product_in_linear_light(image: Tensor) -> None:
+    assert (disturb.mix_channels(image, torch.eye(3)[None]) - image).abs().max() < 1e-5
+    swapped = disturb.mix_channels(image, torch.eye(3)[[1, 0, 2]][None])
+    assert (swapped - image[:, [1, 0, 2]]).abs().max() < 1e-5
+    half = disturb.mix_channels(image, 0.5 * torch.eye(3)[None])
+    assert (half - image * 0.5 ** (1 / 2.2)).abs().max() < 1e-5
+
+
 def test_reinhard_gives_the_references_means_and_deviations(image: Tensor, weight: Tensor) -> None:
     reference = image.flip(0) * 0.5 + 0.2
     moved = disturb.transfer_color_reinhard(image, weight, reference, weight)

@@ -1,6 +1,7 @@
 """Training: the config, the run directory, exact resume."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from hpbnet import load_network
-from hpbnet.training.composites import CompositeItem, Composites
+from hpbnet.training.composites import CompositeItem, Composites, light_by_scene
 from hpbnet.training.config import TrainConfig, read_config
 from hpbnet.training.harmonizer import HarmonizerTraining, apply_change, harmonizer_loss, train_harmonizer
 from hpbnet.training.matting import MattingTraining, matting_loss, train_matting
@@ -44,7 +45,7 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / "scenes" / f"s{index}.webp"), scene)
         rows.append(f"p{index},synthetic,{'val' if index == 3 else 'train'},200,200,70,70,60,60,40,,0.3")
     (folder / "index.csv").write_text("\n".join(rows) + "\n")
-    scenes = [f"s{index}.webp,train,0.4,0.0,0.0" for index in range(2)]
+    scenes = ["s0.webp,train,0.4,0.0,0.0", "s1.webp,train,0.4,0.0,0.0", "s2.webp,train,0.1,2.0,-1.5"]
     (folder / "scenes" / "index.csv").write_text(
         "\n".join(["file,split,mean_luma,log2_rg_linear,log2_bg_linear", *scenes])
     )
@@ -117,6 +118,13 @@ def test_a_resumed_harmonizer_run_ends_with_the_same_weights(pool: Path, tmp_pat
     assert_same_weights(whole, train_harmonizer(harmonizer_config(pool), tmp_path / "cut"))
 
 
+def test_a_stage_for_doubt_alone_leaves_the_change_as_it_was(pool: Path, tmp_path: Path) -> None:
+    first = train_harmonizer(harmonizer_config(pool, steps=2), tmp_path / "first")
+    second = train_harmonizer(harmonizer_config(pool, start=str(first), doubt_only=True), tmp_path / "second")
+    before, after = load_network(first).state_dict(), load_network(second).state_dict()
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"doubt_head"}
+
+
 def stop_at_step(step: int, train: object) -> None:
     """Run a training whose losses stop being finite at a step."""
     log = Run.log
@@ -146,6 +154,28 @@ def test_training_items_depend_on_seed_and_index_alone(pool: Path, portraits: Pa
         item, again = first[index], Composites(pool, 64, 3, str(portraits / "scenes"))[index]
         assert all(torch.equal(a, b) for a, b in zip(item, again, strict=True))
         assert item.composite.shape == item.real.shape == (3, 64, 64)
+
+
+def test_pools_below_one_folder_are_drawn_as_often(pool: Path, tmp_path: Path) -> None:
+    shutil.copytree(pool / "000", tmp_path / "paper" / "000")
+    shutil.copytree(pool / "000", tmp_path / "paper" / "001")
+    shutil.copytree(pool / "000", tmp_path / "wide" / "000")
+    (tmp_path / "wide" / "000" / "rows.jsonl").write_text('{"plain": false, "recipe": "wide"}\n' * 4)
+    both = Composites(tmp_path, 64, 0)
+    assert both.pool.recipes == ["paper"] * 8 + ["wide"] * 4
+    assert both.cumulative[[7, 11]] == pytest.approx([0.5, 1.0])
+
+
+def test_a_part_of_a_scenes_light_falls_on_the_person() -> None:
+    person, mask = torch.full((1, 3, 16, 16), 0.5), torch.ones(1, 1, 16, 16)
+    mask[..., :8] = 0
+    neon = torch.tensor([0.5, 0.1, 0.3]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
+    red, green, blue = light_by_scene(person, mask, neon, np.random.default_rng(0))[0, :, 0, 0].tolist()
+    assert red > blue > green > 0.1  # its hue, not all of it
+    darker = light_by_scene(person, mask, torch.full_like(person, 0.1), np.random.default_rng(0))
+    assert 0.1 < darker[0, 0, 0, 0] < 0.45
+    unchanged = light_by_scene(person, mask, person, np.random.default_rng(0))
+    assert (unchanged - person).abs().max() < 1e-5
 
 
 def test_a_folder_without_shards_is_named(tmp_path: Path) -> None:
