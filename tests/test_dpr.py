@@ -7,7 +7,7 @@ import torch
 
 from hpbnet.color import rgb_to_lab
 from hpbnet.networks.dpr import Dpr, DprConfig, from_published
-from hpbnet.relight import load_dpr, sphere_light
+from hpbnet.relight import dpr_relighter, load_dpr, sphere_light
 from hpbnet.synthesis.portraits import read_index, read_square
 
 
@@ -72,3 +72,13 @@ def halves() -> list[tuple[slice, slice]]:
     """The left, right, upper and lower halves of 128 pixels."""
     first, second, whole = slice(64), slice(64, 128), slice(128)
     return [(whole, first), (whole, second), (first, whole), (second, whole)]
+
+
+def test_a_large_picture_is_relit_as_a_small_one(shared: Path) -> None:
+    relight = dpr_relighter(load_dpr(shared / "weights" / "dpr_512.t7"))
+    small = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8) * 0.6 + 0.2, (512, 512), mode="bicubic").clamp(0, 1)
+    large = torch.nn.functional.interpolate(small, (1024, 1024), mode="bilinear")
+    light = sphere_light(directions()[:1], torch.full((1,), 0.2), torch.full((1,), 0.8))
+    alpha = torch.ones(1, 1, 1024, 1024)
+    reduced = torch.nn.functional.avg_pool2d(relight(large, alpha, light), 2)
+    assert (reduced - relight(small, alpha[..., ::2, ::2], light)).abs().mean() < 0.01

@@ -42,6 +42,8 @@ _SOURCE_RANGE = (-2.3, 0.7)  # natural logarithms
 # the clamped cosine's weight of each order [RH01], coefficient by coefficient
 _ORDER_WEIGHTS = (math.pi, *(2 * math.pi / 3,) * 3, *(math.pi / 4,) * 5)
 SKY = math.pi * _BASIS[0]  # coefficient of order 0 of an even white light of intensity 1
+DPR_SIDE = 512  # [px] of the pictures that DPR was trained on
+_LEAST_LIGHTNESS = 0.02  # keeps ratios of dark lightness finite
 DPR_SCALE = 0.7  # the authors of [ZHSJ19] multiply their lights by this
 
 
@@ -127,12 +129,26 @@ def load_dpr(path: Path | str) -> Dpr:
 
 
 def dpr_relighter(network: Dpr) -> Relighter:
-    """Return a relighter that changes the lightness of a picture by the network of [ZHSJ19]."""
+    """Return a relighter that changes the lightness of a picture by the network of [ZHSJ19].
+
+    The network knows pictures of 512 px and blotches larger ones; those it sees reduced, and the ratio of lightness
+    that it finds is applied at full size.
+    """
 
     def relight(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
         lab = rgb_to_lab(image)
+        lightness = lab[:, :1] / 100
+        scale = min(1.0, DPR_SIDE / max(image.shape[2:]))
+        small = F.interpolate(
+            lightness, [max(1, round(side * scale / 16)) * 16 for side in image.shape[2:]], mode="area"
+        )
         with torch.inference_mode():
-            lightness, _ = network(lab[:, :1] / 100, light)
+            found, _ = network(small, light)
+        if small.shape == lightness.shape:
+            lightness = found
+        else:
+            ratio = (found + _LEAST_LIGHTNESS) / (small + _LEAST_LIGHTNESS)
+            lightness = lightness * F.interpolate(ratio, image.shape[2:], mode="bilinear", align_corners=False)
         return lab_to_rgb(torch.cat([lightness * 100, lab[:, 1:]], dim=1)).clamp(0.0, 1.0)
 
     return relight
