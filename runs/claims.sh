@@ -10,11 +10,7 @@ out=$1
 runs=$(dirname "$0")
 "$runs/hpbnet_small.sh" "$out"
 train() {
-  hpbnet train hpbnet "$out/pool" --set validation="$out/pool_val" --set joint=true --set resolution=128 \
-    --set unet_channels=12 --set unet_max_channels=192 --set channels=1024 --set max_channels=128 \
-    --set z_dim=128 --set w_dim=128 --set perceptual_weight=0 --set adversarial_weight=0 \
-    --set schedule=cosine --set warmup=100 --set steps=2500 --set batch_size=8 --set ema=0.995 \
-    --set workers=0 --set threads=1 --set device=cpu --set checkpoint_every=250 --set validate_every=1250 "$@"
+  hpbnet train hpbnet "$out/pool" --config "$runs/hpbnet_small.json" --set validation="$out/pool_val" --set joint=true "$@"
 }
 train --run "$out/whole" --set residual=false
 train --run "$out/apart" --set residual=false --set concatenate=false

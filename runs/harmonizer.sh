@@ -32,9 +32,24 @@ train "$out/pool" --run "$out/4" --set steps=600 --set batch_size=32 --set warmu
   --set start="$out/3/weights.safetensors"
 cp "$out/4/weights.safetensors" src/hpbnet/weights/harmonizer.safetensors
 
-for recipe in paper wide; do
-  hpbnet synthesize "$DATA/portraits" --split val --count 500 --size 256 --recipe "$recipe" --seed 11 \
-    --relighter "dpr:$DPR" --illuminants "$light" -o "$out/$recipe"
-  hpbnet evaluate "$out/$recipe" --method reinhard --method covariance --method learned --weights "$METRICS" \
-    -o "$out/table_$recipe"
+items() { hpbnet synthesize "$DATA/portraits" --split val --relighter "dpr:$DPR" --illuminants "$light" "$@"; }
+for seed in 11 12 13; do
+  for recipe in paper wide; do
+    items --count 500 --size 256 --recipe "$recipe" --seed "$seed" -o "$out/${recipe}_$seed"
+    hpbnet evaluate "$out/${recipe}_$seed" --method reinhard --method covariance --method learned \
+      --weights "$METRICS" -o "$out/table_${recipe}_$seed"
+  done
 done
+python tools/calibration.py "$out/paper_11"
+python tools/calibration.py "$out/wide_11"
+
+# Made at 512 px, where the relighting network draws sharper shadows, and reduced.
+items --count 120 --size 512 --recipe paper --seed 15 -o "$out/paper_512"
+for part in composite_images masks real_images; do
+  mkdir -p "$out/paper_reduced/$part"
+  for file in "$out/paper_512/$part"/*; do
+    python -c 'import sys; from PIL import Image; Image.open(sys.argv[1]).resize((256, 256), Image.BOX).save(sys.argv[2])' \
+      "$file" "$out/paper_reduced/$part/$(basename "${file%.*}").png"
+  done
+done
+hpbnet evaluate "$out/paper_reduced" --method learned --weights "$METRICS" -o "$out/table_paper_reduced"

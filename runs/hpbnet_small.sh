@@ -13,11 +13,8 @@ if [ ! -d "$out/pool" ]; then
     --relighter "dpr:$DPR" --workers 2 -o "$out/pool_val"
 fi
 train() {
-  hpbnet train hpbnet "$out/pool" --set validation="$out/pool_val" --set residual=true --set resolution=128 \
-    --set unet_channels=12 --set unet_max_channels=192 --set channels=1024 --set max_channels=128 \
-    --set z_dim=128 --set w_dim=128 --set perceptual_weight=0 --set adversarial_weight=0 \
-    --set schedule=cosine --set warmup=100 --set steps=2400 --set batch_size=8 --set ema=0.995 \
-    --set workers=0 --set threads=1 --set device=cpu --set checkpoint_every=250 --set validate_every=1250 "$@"
+  hpbnet train hpbnet "$out/pool" --config "$(dirname "$0")/hpbnet_small.json" --set validation="$out/pool_val" \
+    --set residual=true "$@"
 }
 train --run "$out/full" --set joint=true
 train --run "$out/unet" --set generator=false

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hpbnet.framing import plan_placement
 from hpbnet.layers import place
+from scenes import canvas, person
 
 
 @dataclass(frozen=True)
@@ -16,16 +17,6 @@ class Wish:
     x: float | None = None
     y: float | None = None
     flip: bool = False
-
-
-def person(top: int, left: int, bottom: int, right: int, height: int = 100, width: int = 100) -> Tensor:
-    alpha = torch.zeros(1, 1, height, width)
-    alpha[..., top:bottom, left:right] = 1
-    return alpha
-
-
-def canvas(height: int = 200, width: int = 300) -> Tensor:
-    return torch.full((1, 3, height, width), 0.25)
 
 
 def test_a_person_stands_on_the_lower_edge_with_room_above_the_head() -> None:

@@ -2,27 +2,17 @@
 
 import pytest
 import torch
-from torch import Tensor
 
 from hpbnet.affine_grid import AffineGrid
 from hpbnet.color import srgb_to_linear
 from hpbnet.layers import Layers, Placement, box_of, fit_background, lens_blur, place
+from scenes import canvas, person
 
 
 def random_layers(generator: torch.Generator, height: int = 60, width: int = 80, batch: int = 1) -> Layers:
     alpha = (torch.rand(batch, 1, height, width, generator=generator) * 2 - 0.5).clamp(0, 1)
     foreground, background = torch.rand(2, batch, 3, height, width, generator=generator)
     return Layers(foreground, alpha, background)
-
-
-def person(top: int, left: int, bottom: int, right: int, height: int = 100, width: int = 100) -> Tensor:
-    alpha = torch.zeros(1, 1, height, width)
-    alpha[..., top:bottom, left:right] = 1
-    return alpha
-
-
-def canvas(height: int = 200, width: int = 300) -> Tensor:
-    return torch.full((1, 3, height, width), 0.25)
 
 
 def test_background_is_untouched_where_alpha_is_zero(generator: torch.Generator) -> None:
