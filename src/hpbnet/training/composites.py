@@ -285,18 +285,14 @@ def light_by_scene(real: Tensor, mask: Tensor, scene: Tensor, rng: np.random.Gen
 
 def list_scenes(folder: Path) -> tuple[list[Path], list[Path]]:
     """List the training scenes in neutral light, and those dark or with a strong cast of their own."""
+    neutral: list[Path] = []
+    lit: list[Path] = []
     with (folder / "index.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-    neutral = [
-        float(row["mean_luma"]) > 0.15
-        and abs(float(row["log2_rg_linear"])) < 0.4
-        and abs(float(row["log2_bg_linear"])) < 0.5
-        for row in rows
-    ]
-    paths = [folder / row["file"] for row in rows]
-    return [path for path, is_neutral in zip(paths, neutral, strict=True) if is_neutral], [
-        path for path, is_neutral in zip(paths, neutral, strict=True) if not is_neutral
-    ]
+        for row in csv.DictReader(file):
+            if row["split"] == "train":
+                plain = abs(float(row["log2_rg_linear"])) < 0.4 and abs(float(row["log2_bg_linear"])) < 0.5
+                (neutral if plain and float(row["mean_luma"]) > 0.15 else lit).append(folder / row["file"])
+    return neutral, lit
 
 
 def read_illuminants(path: str) -> Tensor:
