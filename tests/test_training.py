@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -164,6 +165,19 @@ def test_pools_below_one_folder_are_drawn_as_often(pool: Path, tmp_path: Path) -
     both = Composites(tmp_path, 64, 0)
     assert both.pool.recipes == ["paper"] * 8 + ["wide"] * 4
     assert both.cumulative[[7, 11]] == pytest.approx([0.5, 1.0])
+
+
+def test_relit_items_give_their_light_to_new_ones(pool: Path, tmp_path: Path) -> None:
+    shutil.copytree(pool / "000", tmp_path / "relit" / "000")
+    (tmp_path / "relit" / "000" / "rows.jsonl").write_text('{"plain": false, "recipe": "relit"}\n' * 4)
+    items = Composites(tmp_path, 64, 0)
+    items.chances = replace(items.chances, wide=0.0, graded=0.0, mask=0.0, jpeg=0.0)
+    composites = [items[index].composite for index in range(6)]
+    assert torch.equal(items[2].composite, composites[2])
+    assert len({bytes(composite.numpy()) for composite in composites}) == 6  # four stored items, another transfer each
+    item, mask = items[0], items[0].mask[0] == 0
+    assert (item.composite[:, mask].int() - item.real[:, mask].int()).abs().max() <= 1
+    assert (item.composite[:, ~mask].int() - item.real[:, ~mask].int()).abs().float().mean() > 5
 
 
 def test_a_part_of_a_scenes_light_falls_on_the_person() -> None:

@@ -344,7 +344,7 @@ def test_colours_spread_in_two_sizes_are_near_those_spread_in_one(shared: Path) 
     image, share = small.astype(np.float32) / 255, alpha[:, :, None]
     front = back = image
     for radius in (40, 3):
-        front, back = blur_fusion(image, front, back, share, radius)
+        front, back = blur_fusion(image, front, back, alpha, radius)
     exact = np.clip(front + share * (image - share * front - (1 - share) * back), 0, 1)
     seen = (share * np.abs(own_colors(cut) - exact))[(alpha > 0) & (alpha < 1)]
     assert seen.mean() < 1 / 255

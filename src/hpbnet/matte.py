@@ -29,6 +29,7 @@ _GUIDE_EPSILON = 1e-4
 _FUSION_SIZE = 512  # [px] longer side at which foreground and background colours are spread
 _BAND_ROWS = 32
 _FUSION_RADII = (90, 6)  # [px] at that size, the published ones
+_LEAST_BLOCKS = 8  # in the radius of a mean
 
 
 def matte(network: nn.Module, portrait: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,44 +132,59 @@ def refine_alpha(
     portrait: Tensor,  # [1,3,H,W]
 ) -> Tensor:
     """Bring alpha to the portrait's size along the portrait's own edges (fast guided filter, colour guide)."""
-    slope, offset = guided_coefficients(to_array(small), to_array(alpha))
+    *slopes, offset = guided_coefficients(to_array(small), to_array(alpha))
     size = portrait.shape[3], portrait.shape[2]
     refined = cast(Floats, cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR))
-    for plane, guide in zip(cv2.split(slope), portrait[0].numpy(), strict=True):  # a plane at a time: cheap at any size
+    for plane, guide in zip(slopes, portrait[0].numpy(), strict=True):  # a plane at a time: cheap at any size
         refined += cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) * guide
     refined -= _UNSURE
     refined /= 1 - 2 * _UNSURE
     return torch.from_numpy(refined.clip(0.0, 1.0, out=refined))[None, None]
 
 
-def guided_coefficients(guide: Floats, alpha: Floats) -> tuple[Floats, Floats]:
-    """Slope [h,w,3] and offset [h,w] of the local affine model alpha = slope . guide + offset."""
+def guided_coefficients(guide: Floats, alpha: Floats) -> list[Floats]:
+    """Slopes for R, G, B and the offset of the local model alpha = slope . guide + offset, each [h,w]."""
     side = (2 * _GUIDE_RADIUS + 1,) * 2
+    red, green, blue = (cast(Floats, plane) for plane in cv2.split(guide))
 
-    def mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
-        return cast(NDArray[np.float64], cv2.blur(image, side, borderType=cv2.BORDER_REFLECT_101))
+    def mean(plane: Floats) -> Floats:
+        return cast(Floats, cv2.blur(plane, side, borderType=cv2.BORDER_REFLECT_101))
 
-    colors, matte = [plane.astype(np.float64) for plane in cv2.split(guide)], alpha.astype(np.float64)
-    means, alpha_mean = [mean(color) for color in colors], mean(matte)
-    covariance = {(i, j): mean(colors[i] * colors[j]) - means[i] * means[j] for i in range(3) for j in range(i, 3)}
-    a, b, c, d, e, f = (covariance[index] for index in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)))
-    a, d, f = a + _GUIDE_EPSILON, d + _GUIDE_EPSILON, f + _GUIDE_EPSILON
-    cross = [mean(color * matte) - own * alpha_mean for color, own in zip(colors, means, strict=True)]
-    # The symmetric 3x3 matrix (a b c / b d e / c e f), inverted by its cofactors.
-    first = d * f - e * e, c * e - b * f, b * e - c * d
-    second = first[1], a * f - c * c, b * c - a * e
-    third = first[2], second[2], a * d - b * b
-    determinant = a * first[0] + b * first[1] + c * first[2]
-    slope = [sum(x * y for x, y in zip(row, cross, strict=True)) / determinant for row in (first, second, third)]
-    offset = alpha_mean - sum(x * y for x, y in zip(slope, means, strict=True))
-    return np.dstack([mean(plane) for plane in slope]).astype(np.float32), mean(offset).astype(np.float32)
+    means = [mean(plane) for plane in (red, green, blue)]
+    alpha_mean = mean(alpha)
+
+    def spread(one: int, other: int) -> Floats:
+        planes = (red, green, blue)
+        return mean(planes[one] * planes[other]) - means[one] * means[other]
+
+    rr, gg, bb = (spread(i, i) + np.float32(_GUIDE_EPSILON) for i in range(3))
+    rg, rb, gb = spread(0, 1), spread(0, 2), spread(1, 2)
+    r, g, b = (mean(plane * alpha) - own * alpha_mean for plane, own in zip((red, green, blue), means, strict=True))
+    # The inverse of a symmetric 3x3 matrix by its cofactors.
+    c00, c01, c02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    c11, c12, c22 = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+    scale = 1 / np.maximum(rr * c00 + rg * c01 + rb * c02, np.float32(1e-14))
+    slopes = [
+        (c00 * r + c01 * g + c02 * b) * scale,
+        (c01 * r + c11 * g + c12 * b) * scale,
+        (c02 * r + c12 * g + c22 * b) * scale,
+    ]
+    offset = alpha_mean - sum(slope * own for slope, own in zip(slopes, means, strict=True))
+    return [mean(plane) for plane in (*slopes, offset)]
 
 
 def estimate_foreground(portrait: Tensor, alpha: Tensor) -> Tensor:
     """Estimate the foreground's own colours [1,3,H,W]; where alpha is 1 they are the portrait's pixels, untouched."""
-    front, back = spread_colors(portrait, alpha)
     matte = to_array(alpha)
     height, width = matte.shape
+    scale = min(1.0, _FUSION_SIZE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+
+    def reduced(plane: Floats) -> Floats:
+        return cast(Floats, cv2.resize(plane, size, interpolation=cv2.INTER_AREA)) if scale < 1 else plane
+
+    image = cast(Floats, cv2.merge([reduced(plane) for plane in portrait[0].numpy()]))
+    front, back = spread_colors(image, reduced(matte), _FUSION_RADII)
     result, behind = np.empty((3, height, width), np.float32), np.empty((height, width), np.float32)
     planes = zip(result, portrait[0].numpy(), cv2.split(front), cv2.split(back), strict=True)
     for plane, portrait_plane, front_plane, back_plane in planes:
@@ -184,35 +200,51 @@ def estimate_foreground(portrait: Tensor, alpha: Tensor) -> Tensor:
     return torch.from_numpy(result)[None]
 
 
-def spread_colors(portrait: Tensor, alpha: Tensor) -> tuple[Floats, Floats]:
-    """Spread the colours of foreground and of background over each other, at a reduced size: two [h,w,3]."""
-    height, width = alpha.shape[-2:]
-    scale = min(1.0, _FUSION_SIZE / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+def spread_colors(image: Floats, alpha: Floats, radii: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Spread the colours of foreground and of background over each other: two [h,w,3].
 
-    def reduced(plane: Floats) -> Floats:
-        return cast(Floats, cv2.resize(plane, size, interpolation=cv2.INTER_AREA)) if scale < 1 else plane
-
-    image = cast(Floats, cv2.merge([reduced(plane) for plane in portrait[0].numpy()]))
-    share = reduced(to_array(alpha))[:, :, None]
+    Args:
+        image: [h,w,3].
+        alpha: [h,w].
+        radii: of the passes of blur fusion [px].
+    """
     front = back = image
-    for radius in _FUSION_RADII:
-        front, back = blur_fusion(image, front, back, share, radius)
+    for radius in radii:
+        front, back = blur_fusion(image, front, back, alpha, radius)
     return front, back
 
 
 def blur_fusion(image: Floats, front: Floats, back: Floats, share: Floats, radius: int) -> tuple[Floats, Floats]:
-    """One pass: weighted local means of both colours, then what they leave unexplained goes to the foreground."""
-    side = (2 * radius + 1,) * 2
+    """One pass: weighted local means of both colours, then what they leave unexplained goes to the foreground.
 
-    def mean(plane: Floats) -> Floats:
-        blurred = cast(Floats, cv2.blur(plane, side, borderType=cv2.BORDER_REPLICATE))
-        return blurred if blurred.ndim == 3 else blurred[:, :, None]
+    Args:
+        image: [h,w,3], as both colours so far.
+        front: the foreground's.
+        back: the background's.
+        share: alpha [h,w].
+        radius: of the mean [px].
+    """
+    local = _mean(share, radius)
+    in_front, behind = 1 / (local + 1e-5), 1 / (1 - local + 1e-5)
+    fronts, backs = [], []
+    for plane, front_plane, back_plane in zip(cv2.split(image), cv2.split(front), cv2.split(back), strict=True):
+        front_mean = _mean(front_plane * share, radius) * in_front
+        back_mean = _mean(back_plane - back_plane * share, radius) * behind
+        rest = plane - back_mean - share * (front_mean - back_mean)
+        fronts.append(np.clip(front_mean + share * rest, 0, 1))
+        backs.append(back_mean)
+    return cast(Floats, cv2.merge(fronts)), cast(Floats, cv2.merge(backs))
 
-    front_mean = mean(front * share) / (mean(share) + 1e-5)
-    back_mean = mean(back * (1 - share)) / (mean(1 - share) + 1e-5)
-    rest = image - share * front_mean - (1 - share) * back_mean
-    return np.clip(front_mean + share * rest, 0, 1), back_mean
+
+def _mean(plane: Floats, radius: int) -> Floats:
+    """Mean of [h,w] over a square; where that is large, of means of small blocks."""
+    step, (height, width) = max(1, radius // _LEAST_BLOCKS), plane.shape
+    small = plane
+    if step > 1:
+        few = max(1, width // step), max(1, height // step)
+        small = cast(Floats, cv2.resize(plane, few, interpolation=cv2.INTER_AREA))
+    mean = cv2.blur(small, (2 * (radius // step) + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
+    return cast(Floats, mean if step == 1 else cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def to_array(image: Tensor) -> Floats:

@@ -12,7 +12,7 @@ cloth differ too. It knows nothing of faces and casts no shadows.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -131,27 +131,28 @@ def load_dpr(path: Path | str) -> Dpr:
 def dpr_relighter(network: Dpr) -> Relighter:
     """Return a relighter that changes the lightness of a picture by the network of [ZHSJ19].
 
-    The network knows pictures of 512 px and blotches larger ones; those it sees reduced, and the ratio of lightness
-    that it finds is applied at full size.
+    The network knows pictures of 512 px: it draws softer shadows in smaller ones and blotches larger ones. So it sees
+    every picture at that size, and the ratio of lightness that it finds is applied at the picture's own.
     """
 
     def relight(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
         lab = rgb_to_lab(image)
-        lightness = lab[:, :1] / 100
-        scale = min(1.0, DPR_SIDE / max(image.shape[2:]))
-        small = F.interpolate(
-            lightness, [max(1, round(side * scale / 16)) * 16 for side in image.shape[2:]], mode="area"
-        )
+        lightness, size = lab[:, :1] / 100, image.shape[2:]
+        seen = _resize(lightness, [max(1, round(side * DPR_SIDE / max(size) / 16)) * 16 for side in size])
         with torch.inference_mode():
-            found, _ = network(small, light)
-        if small.shape == lightness.shape:
-            lightness = found
-        else:
-            ratio = (found + _LEAST_LIGHTNESS) / (small + _LEAST_LIGHTNESS)
-            lightness = lightness * F.interpolate(ratio, image.shape[2:], mode="bilinear", align_corners=False)
+            found, _ = network(seen, light)
+        ratio = _resize((found + _LEAST_LIGHTNESS) / (seen + _LEAST_LIGHTNESS), size)
+        lightness = lightness * ratio
         return lab_to_rgb(torch.cat([lightness * 100, lab[:, 1:]], dim=1)).clamp(0.0, 1.0)
 
     return relight
+
+
+def _resize(image: Tensor, size: Sequence[int]) -> Tensor:
+    """Average when reducing, interpolate when enlarging."""
+    if size[0] * size[1] < image.shape[2] * image.shape[3]:
+        return F.interpolate(image, size, mode="area")
+    return F.interpolate(image, size, mode="bicubic", align_corners=False).clamp_min(0.0)
 
 
 def builtin_relighter(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ _path = click.Path(path_type=Path)
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Items to make.")
 @click.option(
     "--recipe",
-    type=click.Choice(["paper", "wide"]),
+    type=click.Choice(["paper", "wide", "relit"]),
     default="paper",
     show_default=True,
-    help="Which disturbances: the paper's, or every kind.",
+    help="Which disturbances: the paper's, every kind, or the light alone.",
 )
 @click.option("--size", type=click.IntRange(16), default=512, show_default=True, help="Side of an item [px].")
 @click.option("--seed", type=int, default=0, show_default=True, help="An item depends on its number and this.")

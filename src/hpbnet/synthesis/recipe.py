@@ -1,4 +1,4 @@
-"""What is drawn for an item, from which distribution: the two named recipes.
+"""What is drawn for an item, from which distribution: the named recipes.
 
 `paper` is section 3.1 of the paper: gains 0.75-1.3 on the whole photo and on the reference, Reinhard's transfer towards
 the reference's portrait, a random frontal sphere light by the relighter; every item, at full strength, with its soft
@@ -14,6 +14,8 @@ matte as mask.
     capture  20 % noise, blur or JPEG in the person alone
     strength 25 % the whole disturbance at 0.4-1 of its strength
     mask     30 % the mask handed over is not the one that pasted: grown, shrunk, blurred, hard, or with a hole
+
+`relit` changes the light alone: pools of it keep what a slow relighter found, and a training draws all the rest anew.
 
 A grade is one to five of: white balance gains, a light's colour (measured illuminants where given, else black bodies),
 exposure, a tone curve, saturation; the ranges are in `GradeRanges`.
@@ -82,4 +84,5 @@ WIDE = Recipe(
     partial=0.25,
     mask_flaw=0.3,
 )
-RECIPES = {recipe.name: recipe for recipe in (PAPER, WIDE)}
+RELIT = Recipe("relit", photo_gains=(1.0, 1.0), transfer=(("none", 1.0),))
+RECIPES = {recipe.name: recipe for recipe in (PAPER, WIDE, RELIT)}

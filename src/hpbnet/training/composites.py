@@ -1,7 +1,8 @@
 """Training items for the harmonizer: a disturbed portrait before its own, untouched background.
 
 Starts from pools of items made once (`synthesis/shards.py`). Those of the `wide` recipe are disturbed enough; those of
-the `paper` recipe are varied on the fly. What a network learns from one kind of disturbance is that kind, and what it
+the `paper` recipe are varied on the fly; those of the `relit` recipe give their light to a new item of either, with all
+else drawn anew. What a network learns from one kind of disturbance is that kind, and what it
 learns from well-lit neutral truths is that people are well lit and neutral, so an item draws
 
 - its background: the photo's own, or another scene of like brightness;
@@ -28,8 +29,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .. import disturb
-from ..color import luma, masked_mean
+from ..color import lab_to_rgb, luma, masked_mean, rgb_to_lab
+from ..synthesis.item import Lights, Sources, make_item
 from ..synthesis.pool import Pool
+from ..synthesis.recipe import PAPER, WIDE
+
+_LEAST_LIGHTNESS = 2.0  # L*; keeps ratios of dark lightness finite
 
 
 class CompositeItem(NamedTuple):
@@ -44,6 +49,7 @@ class CompositeItem(NamedTuple):
 class Chances:
     """How often each thing happens to an item."""
 
+    wide: float = 0.7  # a new item is of the `wide` recipe
     plain: float = 0.3  # an item before a plain backdrop is kept; it teaches little
     exchanged: float = 0.1  # the background is another scene
     relit: float = 0.65  # the pool's own disturbance
@@ -65,6 +71,7 @@ class Composites(Dataset[CompositeItem]):
         self.cumulative = np.cumsum(keep / keep.sum())
         self.scenes, self.lit_scenes = list_scenes(Path(scenes)) if scenes else ([], [])
         self.illuminants = read_illuminants(illuminants)
+        self.lights = Lights(self.illuminants / self.illuminants.median(dim=0).values)
 
     def __getitem__(self, index: int) -> CompositeItem:
         """Draw item `index`."""
@@ -73,6 +80,8 @@ class Composites(Dataset[CompositeItem]):
         composite, real, mask = crop(self.pool[place], self.size, rng)
         if self.pool.recipes[place] == "paper":
             composite, real = self._vary(composite, real, mask, rng)
+        elif self.pool.recipes[place] == "relit":
+            composite, mask, real = self._renew(composite, real, mask, rng)
         if rng.random() < self.chances.graded:
             composite, real = self._grade(torch.cat([composite, real]), rng, strong=rng.random() < 0.3).chunk(2)
         if rng.random() < self.chances.mask:
@@ -104,6 +113,22 @@ class Composites(Dataset[CompositeItem]):
         elif kind < 1 - self.chances.unchanged:
             foreground = self._disturb(real, mask, rng, gentle=False)
         return disturb.paste(foreground, mask, real), real
+
+    def _renew(
+        self, relit: Tensor, real: Tensor, mask: Tensor, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Make a new item of a portrait -> composite, mask, truth; the relighter's answer is the one that is stored."""
+        ratio = (rgb_to_lab(relit)[:, :1] + _LEAST_LIGHTNESS) / (rgb_to_lab(real)[:, :1] + _LEAST_LIGHTNESS)
+
+        def stored(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
+            lab = rgb_to_lab(image)
+            return lab_to_rgb(torch.cat([lab[:, :1] * ratio, lab[:, 1:]], dim=1)).clamp(0.0, 1.0)
+
+        _, reference, reference_mask = (resize(image, self.size) for image in self.pool[self._draw(rng)])
+        recipe = WIDE if rng.random() < self.chances.wide else PAPER
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        item = make_item(Sources(real, mask, reference, reference_mask), recipe, stored, generator, self.lights)
+        return item.composite, item.mask, item.real
 
     def _draw(self, rng: np.random.Generator) -> int:
         return min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pool) - 1)

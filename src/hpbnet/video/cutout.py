@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..affine_grid import Window
-from ..matte import blur_fusion
+from ..matte import guided_coefficients, spread_colors
 from ..networks.matting import NO_PREVIOUS, MattingNetwork
 from .read import Floats, Pixels, greatest, resize, shrink
 
@@ -30,10 +30,7 @@ _ROOM, _LEAST_ROOM = 0.25, 0.06  # around the person, as shares of its longer si
 _MOST_AREA = 2.0  # times what would be chosen now, from which a part is too large
 _FAINTEST = 0.1  # greatest alpha of a frame that shows nobody
 _STILL, _MOVING = 4.0, 12.0  # change of a pixel, of 255, up to which it stands still, and from which it moves
-_GUIDE_SIDE = (5, 5)  # [px] window of the guided filter, at the network's size
-_GUIDE_EPSILON = 1e-4
 _FUSION_RADII = (40, 3)  # [px] at the network's size: the published 90 and 6 at 512
-_WIDE_STEP = 4  # [px] of the network's size that one of the wide pass stands for
 _WHOLE_SCALE = 0.75  # from which the edge is refined on the frame itself: reducing it would cost more
 _SNAP = 0.03  # alpha closer than this to 0 or 1 is taken for it: a network is never quite sure
 
@@ -169,19 +166,8 @@ def cut_out(frame: Pixels, region: Window, small: Pixels, coarse: Floats) -> Cut
     size = max(1, round(width * scale)), max(1, round(height * scale))
     middle = frame if scale == 1.0 else shrink(frame, size)
     alpha = _refine(coarse, guide, middle)
-    front, back = _spread(guide, coarse)
+    front, back = spread_colors(guide, coarse, _FUSION_RADII)
     return CutOut(alpha, front, back, coarse, small, region)
-
-
-def _spread(image: Floats, alpha: Floats) -> tuple[Floats, Floats]:
-    """Spread both sides' colours over each other by blur fusion, its wide pass on a quarter of the sides."""
-    height, width = alpha.shape
-    wide, fine = _FUSION_RADII
-    few = max(1, width // _WIDE_STEP), max(1, height // _WIDE_STEP)
-    small, share = resize(image, few), resize(alpha, few)[:, :, None]
-    sides = blur_fusion(small, small, small, share, max(1, wide // _WIDE_STEP))
-    front, back = (resize(side, (width, height), cv2.INTER_LINEAR) for side in sides)
-    return blur_fusion(image, front, back, alpha[:, :, None], fine)
 
 
 def known_cut_out(frame: Pixels, alpha: Floats) -> CutOut:
@@ -202,40 +188,10 @@ def own_colors(cut: CutOut) -> Floats:
 
 def _refine(coarse: Floats, guide: Floats, middle: Pixels) -> Floats:
     """Fast guided filter with a colour guide: fitted at the network's size, evaluated on `middle` -> [h,w]."""
-    coefficients = _guided_coefficients(guide, coarse)
+    coefficients = guided_coefficients(guide, coarse)
     size = middle.shape[1], middle.shape[0]
     *slopes, alpha = (resize(plane, size, cv2.INTER_LINEAR) for plane in coefficients)
     for slope, channel in zip(slopes, cv2.split(middle), strict=True):
         alpha += cast(Floats, cv2.multiply(slope, channel, scale=1 / 255, dtype=cv2.CV_32F))
     refined: Floats = np.clip((alpha - _SNAP) * np.float32(1 / (1 - 2 * _SNAP)), 0, 1)
     return refined
-
-
-def _guided_coefficients(guide: Floats, alpha: Floats) -> list[Floats]:
-    """Slopes for R, G, B and the offset of the local model alpha = slope . guide + offset, each [h,w]."""
-    red, green, blue = (cast(Floats, plane) for plane in cv2.split(guide))
-
-    def mean(plane: Floats) -> Floats:
-        return cast(Floats, cv2.blur(plane, _GUIDE_SIDE, borderType=cv2.BORDER_REFLECT_101))
-
-    means = [mean(plane) for plane in (red, green, blue)]
-    alpha_mean = mean(alpha)
-
-    def spread(one: int, other: int) -> Floats:
-        planes = (red, green, blue)
-        return mean(planes[one] * planes[other]) - means[one] * means[other]
-
-    rr, gg, bb = (spread(i, i) + np.float32(_GUIDE_EPSILON) for i in range(3))
-    rg, rb, gb = spread(0, 1), spread(0, 2), spread(1, 2)
-    r, g, b = (mean(plane * alpha) - own * alpha_mean for plane, own in zip((red, green, blue), means, strict=True))
-    # The inverse of a symmetric 3x3 matrix by its cofactors.
-    c00, c01, c02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
-    c11, c12, c22 = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
-    scale = 1 / np.maximum(rr * c00 + rg * c01 + rb * c02, np.float32(1e-14))
-    slopes = [
-        (c00 * r + c01 * g + c02 * b) * scale,
-        (c01 * r + c11 * g + c12 * b) * scale,
-        (c02 * r + c12 * g + c22 * b) * scale,
-    ]
-    offset = alpha_mean - sum(slope * own for slope, own in zip(slopes, means, strict=True))
-    return [mean(plane) for plane in (*slopes, offset)]

@@ -21,7 +21,7 @@ from .person import person_planes
 from .read import Clip, Floats, Frame, Pixels, open_clip, read_frames
 from .sources import Source, Still, canvas_size, mask_at, open_source, scene_at, to_alpha
 from .step import FrameStep, Judgement, State
-from .threads import ahead, now, timed
+from .threads import ahead, now, shared_cores, timed
 from .write import Film, Sound, VideoWriter
 
 Progress = Callable[[int, float, float | None], None]  # frames done, seconds done, seconds in all
@@ -137,7 +137,8 @@ def _make(
     writer: VideoWriter | None = None
     try:
         writer = VideoWriter(film, sound)
-        interrupted = _write(drawn, writer, clip, options, step, progress)
+        with shared_cores():
+            interrupted = _write(drawn, writer, clip, options, step, progress)
         if not interrupted and not writer.frames:
             raise ValueError(f"nothing lies between {options.start:g} s and the end of {clip.path}")
     except BaseException:

@@ -1,10 +1,14 @@
 """Stages of work that overlap: each in its own thread, with short queues between them."""
 
+import os
 import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar, cast
+
+import torch
 
 Item = TypeVar("Item")
 
@@ -38,6 +42,17 @@ def timed(items: Iterator[Item], clock: Clock, part: str) -> Iterator[Item]:
         if item is None:
             return
         yield item
+
+
+@contextmanager
+def shared_cores() -> Iterator[None]:
+    """Let each stage use half the cores: two of them are busy at any time, and threads that wait turn in circles."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, max(1, (os.cpu_count() or 1) // 2)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def ahead(items: Iterable[Item], waiting: int = _WAITING) -> Iterator[Item]:
