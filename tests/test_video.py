@@ -26,7 +26,7 @@ av = pytest.importorskip("av", reason="video needs PyAV")
 
 from hpbnet.video.canvas import FrameWindow  # noqa: E402
 from hpbnet.video.cutout import (  # noqa: E402
-    cut_out,
+    CutOut,
     estimate_matte,
     find_region,
     made_quick,
@@ -340,7 +340,7 @@ def test_colours_spread_in_two_sizes_are_near_those_spread_in_one(shared: Path) 
     alpha = np.zeros(small.shape[:2], np.float32)
     alpha[80:, 64:192] = 1
     alpha = cv2.blur(alpha, (15, 15))
-    cut = cut_out(small, (0, 0, *small.shape[:2]), small, alpha)
+    cut = CutOut(small, (0, 0, *small.shape[:2]), small, alpha)
     image, share = small.astype(np.float32) / 255, alpha[:, :, None]
     front = back = image
     for radius in (40, 3):

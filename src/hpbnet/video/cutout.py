@@ -6,7 +6,8 @@ picture stands still.
 """
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import exp, sqrt
 from typing import cast
@@ -37,14 +38,29 @@ _SNAP = 0.03  # alpha closer than this to 0 or 1 is taken for it: a network is n
 
 @dataclass(frozen=True)
 class CutOut:
-    """A person found in a frame."""
+    """A person found in a frame; its edge is looked at when it is asked for, which may be in another thread."""
 
-    alpha: Floats  # [h,w] refined, at the edge's size; as all below of the region alone
-    front: Floats  # [k,l,3] the person's colours spread, in [0,1], at the network's size
-    back: Floats  # [k,l,3] the old background's colours spread
-    coarse: Floats  # [k,l] alpha at the network's size
-    small: Pixels  # [k,l,3] the frame at the network's size
+    frame: Pixels  # [H,W,3] the region alone, as all below
     region: Window  # [px] of the frame, of which all this is
+    small: Pixels  # [k,l,3] it at the network's size
+    coarse: Floats  # [k,l] alpha at the network's size
+    known: Floats | None = None  # [H,W] alpha where it was given
+
+    @cached_property
+    def alpha(self) -> Floats:
+        """Alpha [h,w], refined along the frame's own edges at the edge's size."""
+        if self.known is not None:
+            return self.known
+        height, width = self.frame.shape[:2]
+        scale = min(1.0, sqrt(EDGE_PIXELS / (height * width)))
+        scale = 1.0 if scale > _WHOLE_SCALE else scale
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return _refine(self.coarse, self.small, self.frame if scale == 1.0 else shrink(self.frame, size))
+
+    @cached_property
+    def sides(self) -> tuple[Floats, Floats]:
+        """The colours of the person and of the old background, each spread over the other, [k,l,3] in [0,1]."""
+        return spread_colors(_unit(self.small), self.coarse, _FUSION_RADII)
 
 
 def reduce(pixels: Pixels, area: int = NETWORK_PIXELS, multiple: int = 32) -> Pixels:
@@ -149,46 +165,27 @@ def steady_matte(
     return blended
 
 
-def cut_out(frame: Pixels, region: Window, small: Pixels, coarse: Floats) -> CutOut:
-    """Refine the edge of a coarse matte along the frame's own, and spread the colours on both sides of it.
-
-    Args:
-        frame: [H,W,3].
-        region: the part of it [px] that the matte is of.
-        small: that part at the network's size, [k,l,3].
-        coarse: its matte, [k,l].
-    """
-    frame = frame[region[0] : region[2], region[1] : region[3]]
-    guide = small.astype(np.float32) * np.float32(1 / 255)
-    height, width = frame.shape[:2]
-    scale = min(1.0, sqrt(EDGE_PIXELS / (height * width)))
-    scale = 1.0 if scale > _WHOLE_SCALE else scale
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    middle = frame if scale == 1.0 else shrink(frame, size)
-    alpha = _refine(coarse, guide, middle)
-    front, back = spread_colors(guide, coarse, _FUSION_RADII)
-    return CutOut(alpha, front, back, coarse, small, region)
-
-
 def known_cut_out(frame: Pixels, alpha: Floats) -> CutOut:
     """Cut out by an alpha [H,W] that is known at full size."""
     small = reduce(frame)
-    coarse = resize(alpha, (small.shape[1], small.shape[0]))
-    spread = cut_out(frame, (0, 0, *frame.shape[:2]), small, coarse)
-    return replace(spread, alpha=alpha)
+    return CutOut(frame, (0, 0, *frame.shape[:2]), small, resize(alpha, (small.shape[1], small.shape[0])), alpha)
 
 
 def own_colors(cut: CutOut) -> Floats:
     """Return the person's own colours [k,l,3] in [0,1] at the network's size."""
-    share = cut.coarse[:, :, None]
-    image = cut.small.astype(np.float32) * np.float32(1 / 255)
-    colors: Floats = np.clip(cut.front + share * (image - share * cut.front - (1 - share) * cut.back), 0, 1)
+    share, image, (front, back) = cut.coarse[:, :, None], _unit(cut.small), cut.sides
+    colors: Floats = np.clip(front + share * (image - share * front - (1 - share) * back), 0, 1)
     return colors
 
 
-def _refine(coarse: Floats, guide: Floats, middle: Pixels) -> Floats:
+def _unit(pixels: Pixels) -> Floats:
+    """Bytes as values in [0,1]."""
+    return pixels.astype(np.float32) * np.float32(1 / 255)
+
+
+def _refine(coarse: Floats, small: Pixels, middle: Pixels) -> Floats:
     """Fast guided filter with a colour guide: fitted at the network's size, evaluated on `middle` -> [h,w]."""
-    coefficients = guided_coefficients(guide, coarse)
+    coefficients = guided_coefficients(_unit(small), coarse)
     size = middle.shape[1], middle.shape[0]
     *slopes, alpha = (resize(plane, size, cv2.INTER_LINEAR) for plane in coefficients)
     for slope, channel in zip(slopes, cv2.split(middle), strict=True):

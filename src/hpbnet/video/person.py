@@ -42,7 +42,7 @@ def person_planes(frame: Pixels, alpha: Floats, cut: CutOut, place: FrameWindow,
         return planes
     share = alpha.ravel()[soft][:, None]
     rows, columns = np.divmod(soft, alpha.shape[1])
-    front, back = _read_at((cut.front, cut.back), rows + box[0], columns + box[1], place)
+    front, back = _read_at(cut.sides, rows + box[0], columns + box[1], place)
     seen = frame.reshape(-1, 3)[soft].astype(np.float32) * np.float32(1 / 255)
     # The part of the pixel that neither spread colour explains goes to the person by its share (matte.py).
     own = np.clip(front + share * (seen - share * front - (1 - share) * back), 0, 1)

@@ -222,7 +222,7 @@ def _cut_out(moments: Iterable[_Moment], step: FrameStep, counts: _Counts, alpha
             alpha = np.ascontiguousarray(place.draw(state.cut.alpha, box))
             planes = person_planes(pixels, alpha, state.cut, place, box)
             colors = cv2.merge([plane.mul(255).add_(0.5).byte().numpy() for plane in planes])
-            spread = place.draw(state.cut.front, box)[alpha == 0]
+            spread = place.draw(state.cut.sides[0], box)[alpha == 0]
             colors[alpha == 0] = (spread * 255 + 0.5).astype(np.uint8)  # or the old background would be kept, unseen
             step.clock.add("apply", started)
         opacity = (alpha * 255 + 0.5).astype(np.uint8)

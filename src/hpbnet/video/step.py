@@ -1,7 +1,8 @@
 """One frame of a video: `(frame, background, state) -> (picture, state)`.
 
 Two halves, so that they can overlap: `judge` looks at a frame and follows it (matte, grid; it needs the state), `draw`
-makes the picture of what was judged (it needs none). What is smoothed are the matte and the grid, never pixels; both
+makes the picture of what was judged (it needs none). The edge of a
+cut-out is looked at by whoever needs it first. What is smoothed are the matte and the grid, never pixels; both
 by time constants in seconds, and both begin anew where a new scene begins.
 
 The harmonizer is asked a few times a second. Between two answers the grid in use moves towards the last one
@@ -27,7 +28,6 @@ from .canvas import FrameWindow, frame_window
 from .cutout import (
     LOOK_PIXELS,
     CutOut,
-    cut_out,
     estimate_matte,
     find_region,
     known_cut_out,
@@ -187,10 +187,11 @@ class FrameStep:
         """
         before, size = state.cut, (frame.shape[0], frame.shape[1])
         if before is not None and not state.carried and time - state.looked < LOOK_SECONDS:
-            small = reduce(frame[before.region[0] : before.region[2], before.region[1] : before.region[3]])
+            part = part_of(frame, before.region)
+            small = reduce(part)
             moved_matte = carry_matte(before.coarse, before.small, small)
             if moved_matte is not None:
-                return cut_out(frame, before.region, small, moved_matte), replace(state, carried=True)
+                return CutOut(part, before.region, small, moved_matte), replace(state, carried=True)
         region = None if before is None else before.region
         known = [] if before is None else [(before.coarse, before.region)]
         if time - state.looked >= LOOK_SECONDS or before is None:
@@ -208,11 +209,11 @@ class FrameStep:
             small, coarse = self._see(frame, region, known)
         if before is not None and before.region == region:
             coarse = steady_matte(coarse, small, before.coarse, before.small, time - state.time)
-        return cut_out(frame, region, small, coarse), replace(state, carried=False)
+        return CutOut(part_of(frame, region), region, small, coarse), replace(state, carried=False)
 
     def _see(self, frame: Pixels, region: Window, known: list[tuple[Floats, Window]]) -> tuple[Pixels, Floats]:
         """Let the network see a part of a frame, told what is known -> that part at its size, and its matte."""
-        small = reduce(frame[region[0] : region[2], region[1] : region[3]])
+        small = reduce(part_of(frame, region))
         return small, estimate_matte(self._network(self.quick), small, _merged(known, region, small.shape[:2]))
 
     @staticmethod
@@ -247,12 +248,13 @@ class FrameStep:
         cut, window, grid = judgement.cut, judgement.window, judgement.grid
         if cut is None or window is None or grid is None:
             return background
+        started = now()
         place = window.part(cut.region, frame.shape[:2])
         box = drawn_box(cut.alpha, place)
+        started = self.clock.add("edge", started)
         top, left, bottom, right = box
         if top >= bottom or left >= right:
             return background
-        started = now()
         alpha = np.ascontiguousarray(place.draw(cut.alpha, box), np.float32)
         planes = person_planes(window.draw(frame, box), alpha, cut, place, box)
         person = crop_grid(self._graded(grid), box, window.canvas).apply(planes[None])[0]
@@ -278,6 +280,11 @@ def _merged(known: list[tuple[Floats, Window]], region: Window, shape: tuple[int
     """Say what is known of a part of a frame, of a shape: the greater alpha where several mattes know it."""
     mattes = [move_matte(matte, place, region, shape) for matte, place in known]
     return mattes[0] if len(mattes) == 1 else np.maximum(*mattes)
+
+
+def part_of(frame: Pixels, region: Window) -> Pixels:
+    """Cut a region out of a frame."""
+    return frame[region[0] : region[2], region[1] : region[3]]
 
 
 def coverage(cut: CutOut, size: tuple[int, int]) -> float:

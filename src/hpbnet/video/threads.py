@@ -12,7 +12,7 @@ import torch
 
 Item = TypeVar("Item")
 
-_WAITING = 4  # items that wait between two stages
+_WAITING = 2  # items that wait between two stages
 
 
 class Clock:
