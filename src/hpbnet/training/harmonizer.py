@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..checkpoint import Plain, read_checkpoint
+from ..metrics import lpips
 from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork, apply_change
+from ..networks.perceptual import FeatureStack, load_frozen, squeezenet
 from .composites import Composites, HeldOut
 from .config import TrainConfig
 from .run import Ema, Run, autocast, batches, learning_rate
@@ -32,6 +34,8 @@ class HarmonizerTraining(TrainConfig):
     chroma: float = 0.5  # weight of the absolute error of chroma
     detail: float = 0.5  # weight of the absolute error of a Laplacian pyramid
     smooth: float = 0.02  # weight of the map's own gradients
+    perceptual: float = 0.0  # weight of the distance of SqueezeNet's features, each of unit length
+    squeezenet: str = ""  # file of its published weights, which that needs
     relative: float = 0.02  # weight of the log of the error relative to the composite's own
     doubt_ratio: float = 0.02  # weight of the mean error of the change as dared; trains the confidence alone
     doubt_harm: float = 0.02  # weight of the log by which a picture is made worse
@@ -55,6 +59,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
     run = Run(directory, config)
     parts = {"network": network, "optimizer": optimizer, "ema": ema}
     step = run.load(parts)
+    stack = load_squeezenet(config.squeezenet) if config.perceptual else None
     dataset = Composites(Path(config.data), config.size, config.seed, config.scenes, config.illuminants)
 
     for batch in batches(dataset, config, step):
@@ -66,6 +71,11 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
         with autocast(config):
             said = network(composite, mask)
         losses = harmonizer_loss(said.change, said.confidence, said.log_error, composite, mask, real, config)
+        if stack is not None:
+            picture = (composite + mask * apply_change(said.change, composite)).clamp(0, 1)
+            with autocast(config):
+                losses["perceptual"] = feature_distance(stack, picture, real)
+            losses["total"] = losses["total"] + config.perceptual * losses["perceptual"]
         optimizer.zero_grad()
         losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(trained.parameters(), config.clip)
@@ -133,6 +143,20 @@ def harmonizer_loss(
         "harm": harm,
         "calibration": calibration,
     }
+
+
+def load_squeezenet(path: str) -> FeatureStack:
+    """Load the published SqueezeNet 1.1 from a file of tensors, frozen."""
+    return load_frozen(squeezenet(), torch.load(path, map_location="cpu", weights_only=True))
+
+
+def feature_distance(stack: FeatureStack, picture: Tensor, real: Tensor) -> Tensor:
+    """Mean over activations of the squared distance of features of unit length: LPIPS without its learned weights."""
+    with torch.no_grad():
+        wanted = stack(real)
+    found = stack(picture)
+    heads = [torch.full((1, 1, 1, 1), 1 / len(found)) for _ in found]
+    return lpips([each.float() for each in found], [each.float() for each in wanted], heads).mean()
 
 
 def pyramid_error(error: Tensor) -> Tensor:
