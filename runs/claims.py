@@ -26,7 +26,7 @@ from hpbnet.color_temperature import match_color_temperature
 from hpbnet.disturb import blur, paste
 from hpbnet.evaluation.backbones import weights_folder
 from hpbnet.evaluation.dataset import Triplet
-from hpbnet.evaluation.measures import Measures, Scores, load_measures
+from hpbnet.evaluation.measures import Measures, Reference, Scores, load_measures
 from hpbnet.layers import Layers
 from hpbnet.models import load_network
 from hpbnet.networks.hpbnet import HPBNet
@@ -55,6 +55,15 @@ class Measured:
     detail: float
 
 
+@dataclass(frozen=True)
+class Case:
+    """One item, and what is measured of it once, whatever the number of networks."""
+
+    item: Item
+    reference: Reference
+    before: Measured  # the untouched composite
+
+
 def main() -> None:
     """Parse, disturb, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,15 +79,19 @@ def main() -> None:
     relighter = load_relighter(arguments.relighter)
     print(f"{'':16} {'':28}" + "".join(f"{name:>10}" for name in COLUMNS))
     for condition, recipe in CONDITIONS.items():
+        sizes = sorted({network.config.resolution for network in networks.values()})
+        cases = {
+            size: [prepare(item, measures) for item in disturbed(portraits, recipe, relighter, size, arguments.count)]
+            for size in sizes
+        }
         for label, network in networks.items():
-            size = network.config.resolution
-            rows = [
-                measure(network, item, measures)
-                for item in disturbed(portraits, recipe, relighter, size, arguments.count)
-            ]
+            chosen = cases[network.config.resolution]
+            rows = [measure(network, case, measures) for case in chosen]
             for kind in rows[0]:
-                values = summary([row["composite"] for row in rows], [row[kind] for row in rows])
-                print(f"{condition:16} {f'{label} {kind}':28}" + "".join(f"{value:10.3f}" for value in values))
+                values = summary([case.before for case in chosen], [row[kind] for row in rows])
+                print(
+                    f"{condition:16} {f'{label} {kind}':28}" + "".join(f"{value:10.3f}" for value in values), flush=True
+                )
 
 
 def open_network(text: str) -> tuple[str, HPBNet]:
@@ -107,23 +120,30 @@ def disturbed(
             break
 
 
+def prepare(item: Item, measures: Measures) -> Case:
+    """Measure an item's composite, and keep what all networks share."""
+    reference = measures.reference(Triplet(Layers(item.composite, item.mask, item.composite), item.real))
+    return Case(item, reference, score(item.composite, item, reference, measures))
+
+
 @torch.no_grad()
-def measure(network: HPBNet, item: Item, measures: Measures) -> dict[str, Measured]:
-    """Measure the composite, then what the network makes of it in three ways."""
-    composite, mask = item.composite, item.mask
+def measure(network: HPBNet, case: Case, measures: Measures) -> dict[str, Measured]:
+    """Measure the composite, and what the network makes of it in three ways."""
+    composite, mask = case.item.composite, case.item.mask
     picture = network(composite, mask).image
     matched = match_color_temperature(picture, composite, mask).clamp(0, 1)
     pictures = {
-        "composite": composite,
         "without Eq. (3)": paste(picture.clamp(0, 1), mask, composite),
         "with Eq. (3)": paste(matched, mask, composite),
         "lifted": paste(AffineGrid.fit(composite, matched, mask).apply(composite), mask, composite),
     }
-    reference = measures.reference(Triplet(Layers(composite, mask, composite), item.real))
-    return {
-        name: Measured(measures.score(picture, reference), detail_error(picture, item.real, mask))
-        for name, picture in pictures.items()
-    }
+    made = {name: score(picture, case.item, case.reference, measures) for name, picture in pictures.items()}
+    return {"composite": case.before, **made}
+
+
+def score(picture: Tensor, item: Item, reference: Reference, measures: Measures) -> Measured:
+    """Measure one picture against its item's truth."""
+    return Measured(measures.score(picture, reference), detail_error(picture, item.real, item.mask))
 
 
 def detail_error(picture: Tensor, truth: Tensor, mask: Tensor) -> float:

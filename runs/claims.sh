@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The paper's other claims, each on networks of one small and equal budget: that of hpbnet_small.sh, whose OUT this takes.
-#   DATA=... DPR=... METRICS=... runs/claims.sh OUT
+#   DATA=... DPR=... METRICS=... [STEPS=...] runs/claims.sh OUT
+# STEPS is the budget of every network, that of hpbnet_small.json unless given; another budget wants another OUT, whose pool, pool_val and
+# paper may be links to the first one's.
 #   - Eq. (3) on and off, colour and light apart, U-Net against U-Net with generator: full, unet
 #   - concatenations keep identity and detail: whole (the generator paints whole pictures) against apart (without them)
 #   - wider white balance helps in saturated light: full against narrow (no augmentation) and broad (0.4 to 2)
@@ -10,7 +12,8 @@ out=$1
 runs=$(dirname "$0")
 "$runs/hpbnet_small.sh" "$out"
 train() {
-  hpbnet train hpbnet "$out/pool" --config "$runs/hpbnet_small.json" --set validation="$out/pool_val" --set joint=true "$@"
+  hpbnet train hpbnet "$out/pool" --config "$runs/hpbnet_small.json" --set validation="$out/pool_val" --set joint=true \
+    ${STEPS:+--set "steps=$STEPS"} "$@"
 }
 train --run "$out/whole" --set residual=false
 train --run "$out/apart" --set residual=false --set concatenate=false
