@@ -251,8 +251,3 @@ def to_array(image: Tensor) -> Floats:
     """[1,C,H,W] -> [H,W,C], or [H,W] for one channel."""
     array = image[0].permute(1, 2, 0).numpy() if image.shape[1] > 1 else image[0, 0].numpy()
     return cast(Floats, np.ascontiguousarray(array))
-
-
-def to_tensor(array: Floats) -> Tensor:
-    """[H,W,C] -> [1,C,H,W], contiguous."""
-    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None].contiguous()

@@ -14,13 +14,11 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..affine_grid import AffineGrid
-from ..layers import Layers
+from ..harmonize import Harmonizer, identity
 from .dataset import Dataset, Item, Problem, Triplet, pair_outputs, quantize, read_opaque, read_triplet, size_text
 from .measures import Measures, Reference
 from .rows import UNHARMONIZED, Row, read_rows, row_to_json, write_rows
 
-Harmonizer = Callable[[Layers], AffineGrid]
 Progress = Callable[[int, int], None]  # done, total
 
 _HASH_DIGITS = 12
@@ -108,7 +106,7 @@ def folder_method(name: str, folder: Path, dataset: Dataset) -> FolderMethod:
 
 def unharmonized() -> HarmonizerMethod:
     """Make the method that changes nothing."""
-    return HarmonizerMethod(UNHARMONIZED, UNHARMONIZED, lambda layers: AffineGrid.identity())
+    return HarmonizerMethod(UNHARMONIZED, UNHARMONIZED, identity)
 
 
 def file_hash(*paths: Path) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..metrics import HARM_MARGIN
 from .identity import SKIN_GROUPS, skin_group
 from .rows import UNHARMONIZED, Row
-from .statistics import Choice, Estimate, Numbers, Resampler
+from .statistics import DRAWS, Choice, Estimate, Numbers, Resampler
 
 NEEDED_CHANGE_MSE = 1.0
 LEAST_DISTURBED = 0.1  # share of the pairs that needed a change
@@ -76,7 +76,7 @@ class Board:
         ValueError: there are no rows, none of the untouched composites, or no item that all methods share.
     """
 
-    def __init__(self, rows: Sequence[Row], draws: int = 1000) -> None:
+    def __init__(self, rows: Sequence[Row], draws: int = DRAWS) -> None:
         by_method: dict[str, dict[str, Row]] = {}
         for row in rows:
             by_method.setdefault(row.method, {})[row.item] = row

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from ..color import LUMA
 from ..harmonize import harmonizer_by_name, identity
 from ..video.canvas import FrameWindow
 from ..video.cutout import CutOut, estimate_matte
@@ -22,6 +23,7 @@ from ..video.read import Floats, Pixels, open_clip, read_frames, resize
 from ..video.sources import Still, open_source, scene_at
 from ..video.step import PACES, FrameStep, State
 from .chart import Chart, Curve, draw_charts
+from .rows import UNHARMONIZED
 from .steadiness import (
     Series,
     flicker,
@@ -36,8 +38,7 @@ from .steadiness import (
 
 _SIDE = 320  # [px] longer side at which clips are measured
 _GAINS = np.array([1.25, 1.0, 0.7], np.float32)  # of R, G, B: the constant disturbance where the truth is wanted
-_LUMA = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709
-UNHARMONIZED = "unharmonized"
+_LUMA = np.array(LUMA)
 DEFAULT_METHODS = ("covariance", "covariance:independent", "covariance:frozen", "reinhard:independent")
 
 
@@ -143,7 +144,7 @@ def evaluate_video(
         identity, options=replace(options, strength=1.0, follow=0.0)
     )
     states = {method: State() for method in steps}
-    others = [_result_frames(path, options) for _, path in results]
+    others = [_result_frames(path) for _, path in results]
     colours: list[list[NDArray[np.float64]]] = [[] for _ in range(len(steps) + len(others) + 1)]
     scenes: list[float] = []
     for count, shot in enumerate(_shots(portrait, background, options, matting, mattes), start=1):
@@ -249,7 +250,7 @@ def _shots(
         yield _Shot(frame.time, picture, scene, np.ascontiguousarray(refined))
 
 
-def _result_frames(path: Path, options: VideoOptions) -> Iterator[Pixels]:
+def _result_frames(path: Path) -> Iterator[Pixels]:
     """Read a result; it begins where the portrait's part began."""
     for frame in read_frames(open_clip(path)):
         yield frame.pixels
@@ -305,7 +306,7 @@ def draw_steadiness(scores: VideoScores, path: str | Path) -> None:
 
 
 def render_steadiness(scores: VideoScores) -> str:
-    """Make a table of the rows, with each measure's name and what is better."""
+    """Make a table of the rows, and a line on how the mattes flicker where both are known."""
     lines = [
         f"{'method':24} {'spectrum':>9} {'interval':>13} {'unexplained':>11} {'corr.':>6} {'slope':>6} "
         f"{'temporal':>9} {'flicker':>9}"

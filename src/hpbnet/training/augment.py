@@ -9,13 +9,14 @@ import math
 import torch
 from torch import Tensor
 
+from ..color import luma
+
 TARGET = 0.6  # the share of real images that D should score above zero, minus the share below
 RAMP_IMAGES = 500_000  # images in which the probability may go from 0 to 1
 SHIFT = 0.125  # of the side, each way
 BRIGHTNESS = 0.2  # deviation of an added constant
 CONTRAST = 0.5 * math.log(2)  # deviation of a factor's logarithm
 SATURATION = 1.0 * math.log(2)
-LUMA = (0.2126, 0.7152, 0.0722)
 
 
 class Adaptive:
@@ -63,7 +64,7 @@ def augment(images: Tensor, probability: float, generator: torch.Generator) -> T
     item = torch.arange(count, device=images.device)[:, None, None]
     images = images.permute(0, 2, 3, 1)[item, down[:, :, None], across[:, None]].permute(0, 3, 1, 2)
     images = (images + normal(BRIGHTNESS)) * normal(CONTRAST).exp()
-    grey = (images * torch.tensor(LUMA).to(images)[:, None, None]).sum(dim=1, keepdim=True)
+    grey = luma(images)
     return grey + (images - grey) * normal(SATURATION).exp()
 
 
