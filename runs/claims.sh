@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The paper's other claims, each on networks of one small and equal budget: that of hpbnet_small.sh, whose OUT this takes.
 #   DATA=... DPR=... METRICS=... [STEPS=...] runs/claims.sh OUT
-# STEPS is the budget of every network, that of hpbnet_small.json unless given; another budget wants another OUT, whose pool, pool_val and
-# paper may be links to the first one's.
+# STEPS is the budget of every network, that of hpbnet_small.json unless given; another budget wants another OUT, whose
+# pool, pool_val and paper may be links to the first one's.
 #   - Eq. (3) on and off, colour and light apart, U-Net against U-Net with generator: full, unet
 #   - concatenations keep identity and detail: whole (the generator paints whole pictures) against apart (without them)
 #   - wider white balance helps in saturated light: full against narrow (no augmentation) and broad (0.4 to 2)

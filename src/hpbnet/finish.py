@@ -50,7 +50,7 @@ def grade(exposure: float, warmth: float) -> AffineGrid:
 
 
 def light_wrap(layers: Layers, amount: float) -> Layers:
-    """Let the background's light spill over the foreground's edge, only where it is brighter (PEERS D9).
+    """Let the background's light spill over the foreground's edge, only where it is brighter.
 
     Args:
         layers: harmonized layers.

@@ -59,6 +59,9 @@ def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Pla
 
     Returns:
         The placement, and notices of one sentence each.
+
+    Raises:
+        ValueError: there is nobody in the alpha.
     """
     alpha = alpha.flip(-1) if framing.flip else alpha
     source = box_of(alpha, _BOX_ALPHA)

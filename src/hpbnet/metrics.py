@@ -1,7 +1,8 @@
 """Measures of how far an output is from the truth, as pure functions of tensors.
 
-Pictures are sRGB [B,3,H,W] in [0,1], masks [B,1,H,W]; all but the last return one number per picture, [B]. Squared
-errors are on the 0-255 scale, as published. Knows no network: LPIPS and DISTS take features, CIEDE2000 takes Lab.
+Pictures are sRGB [B,3,H,W] in [0,1], masks [B,1,H,W]; each returns one number per picture, [B], unless it says
+otherwise. Squared errors are on the 0-255 scale, as published. Knows no network: LPIPS and DISTS take features,
+CIEDE2000 takes Lab.
 """
 
 import math

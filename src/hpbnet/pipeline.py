@@ -68,7 +68,7 @@ class CutOut:
         return encode_picture(self.foreground, None if opaque else self.alpha, format, self.depth, quality)
 
     def save(self, path: str | Path, format: str | None = None, quality: int = 95) -> None:
-        """Write a file, by default in the format of its suffix."""
+        """Write a file, by default in the format of its suffix; an OSError leaves what was there."""
         write_bytes(path, self.encode(format or format_of(path), quality))
 
 
@@ -93,7 +93,7 @@ class Composition:
         return encode_picture(self.image, None, format, self.depth, quality)
 
     def save(self, path: str | Path, format: str | None = None, quality: int = 95) -> None:
-        """Write a file, by default in the format of its suffix."""
+        """Write a file, by default in the format of its suffix; an OSError leaves what was there."""
         write_bytes(path, self.encode(format or format_of(path), quality))
 
     def save_layers(self, folder: str | Path) -> None:
@@ -140,6 +140,7 @@ class Pipeline:
 
         Raises:
             ValueError: a picture that cannot be read, an option out of range, nobody in the portrait.
+            OSError: a file cannot be opened.
         """
         options = replace(options or ComposeOptions(), **fields)  # type: ignore[arg-type]
         harmonizer = self.harmonizer if options.harmonizer is None else _load_harmonizer(options.harmonizer)
@@ -167,6 +168,10 @@ class Pipeline:
             portrait: a path, bytes, a PIL image or an array.
             mask: white where the person is.
             network: a name or file, in place of the pipeline's network.
+
+        Raises:
+            ValueError: a picture that cannot be read, nobody in it, a mask of another size or all black.
+            OSError: a file cannot be opened.
         """
         picture = _read(portrait, "the portrait")
         if mask is not None:
@@ -187,6 +192,7 @@ class Pipeline:
 
         Raises:
             ValueError: a picture that cannot be read, a mask of another size or all black, an option out of range.
+            OSError: a file cannot be opened.
         """
         options = replace(options or ComposeOptions(), **fields)  # type: ignore[arg-type]
         harmonizer = self.harmonizer if options.harmonizer is None else _load_harmonizer(options.harmonizer)
