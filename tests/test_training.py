@@ -11,11 +11,19 @@ import pytest
 import torch
 
 from hpbnet import load_network
+from hpbnet.networks.perceptual import squeezenet
 from hpbnet.training.composites import CompositeItem, Composites, light_by_scene
 from hpbnet.training.config import TrainConfig, read_config
-from hpbnet.training.harmonizer import HarmonizerTraining, apply_change, harmonizer_loss, train_harmonizer
+from hpbnet.training.harmonizer import (
+    HarmonizerTraining,
+    apply_change,
+    feature_distance,
+    harmonizer_loss,
+    train_harmonizer,
+)
 from hpbnet.training.matting import MattingTraining, matting_loss, train_matting
 from hpbnet.training.run import Run, learning_rate
+from hpbnet.training.start import train
 
 QUICK = {
     "steps": 4,
@@ -88,11 +96,22 @@ def test_config_reads_file_then_overrides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"), [({"stops": "1"}, "no field stops; it has .*steps"), ({"steps": "many"}, "steps='many'")]
+    ("overrides", "words"),
+    [
+        ({"stops": "1"}, "no field stops; it has .*steps"),
+        ({"steps": "many"}, "steps='many'"),
+        ({"precision": "float16"}, "precision='float16': expected one of float32, bfloat16"),
+    ],
 )
 def test_config_names_what_is_wrong(overrides: dict[str, str], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read_config(TrainConfig, None, overrides)
+
+
+def test_a_config_that_is_no_object_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text("[1]")
+    with pytest.raises(ValueError, match="holds a list, expected a JSON object"):
+        read_config(TrainConfig, tmp_path / "c.json", {})
 
 
 def test_learning_rate_warms_up_and_ends_at_zero() -> None:
@@ -110,6 +129,14 @@ def test_a_resumed_matting_run_ends_with_the_same_weights(portraits: Path, tmp_p
     assert_same_weights(whole, resumed)
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4, 4]  # no step logged twice; the last is the validation's line
+
+
+def test_what_stops_a_training_is_told_in_one_sentence(pool: Path, tmp_path: Path) -> None:
+    first = train("harmonizer", harmonizer_config(pool, steps=1, validate_every=1), tmp_path / "first")
+    with pytest.raises(ValueError, match="the weights to begin with are another network's"):
+        train("harmonizer", harmonizer_config(pool, channels=(8, 8, 8, 16), start=str(first)), tmp_path / "second")
+    with pytest.raises(ValueError, match="total not finite at step 1"):
+        stop_at_step(1, lambda: train("harmonizer", harmonizer_config(pool), tmp_path / "third"))
 
 
 def test_a_resumed_harmonizer_run_ends_with_the_same_weights(pool: Path, tmp_path: Path) -> None:
@@ -202,6 +229,24 @@ def test_matting_loss_is_least_at_the_truth() -> None:
     right = matting_loss((alpha - 0.5) * 40, alpha)["total"]
     assert right < 1e-6
     assert matting_loss((0.5 - alpha) * 40, alpha)["total"] > right
+
+
+def test_a_perceptual_term_needs_its_network_and_trains(pool: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="squeezenet=FILE"):
+        train_harmonizer(harmonizer_config(pool, perceptual=0.1), tmp_path / "none")
+    torch.save(squeezenet().state_dict(), tmp_path / "squeezenet.pth")
+    term = {"perceptual": 0.1, "squeezenet": str(tmp_path / "squeezenet.pth"), "perceived": 1, "steps": 2}
+    train_harmonizer(harmonizer_config(pool, **term), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    terms = [line["perceptual"] for line in lines if "perceptual" in line]
+    assert len(terms) == 2
+    assert min(terms) > 0
+
+
+def test_feature_distance_is_zero_at_the_truth_alone() -> None:
+    stack, real = squeezenet(), torch.rand(1, 3, 64, 64)
+    assert feature_distance(stack, real, real) == 0
+    assert feature_distance(stack, real * 0.5, real) > 0
 
 
 def test_harmonizer_loss_is_zero_but_for_doubt_at_the_truth() -> None:

@@ -35,6 +35,7 @@ class HarmonizerTraining(TrainConfig):
     detail: float = 0.5  # weight of the absolute error of a Laplacian pyramid
     smooth: float = 0.02  # weight of the map's own gradients
     perceptual: float = 0.0  # weight of the distance of SqueezeNet's features, each of unit length
+    perceived: int = 4  # items of a batch that it is measured on; all would double a step's time
     squeezenet: str = ""  # file of its published weights, which that needs
     relative: float = 0.02  # weight of the log of the error relative to the composite's own
     doubt_ratio: float = 0.02  # weight of the mean error of the change as dared; trains the confidence alone
@@ -72,9 +73,10 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
             said = network(composite, mask)
         losses = harmonizer_loss(said.change, said.confidence, said.log_error, composite, mask, real, config)
         if stack is not None:
-            picture = (composite + mask * apply_change(said.change, composite)).clamp(0, 1)
+            few = slice(config.perceived)
+            picture = composite[few] + mask[few] * apply_change(said.change[few], composite[few])
             with autocast(config):
-                losses["perceptual"] = feature_distance(stack, picture, real)
+                losses["perceptual"] = feature_distance(stack, picture.clamp(0, 1), real[few])
             losses["total"] = losses["total"] + config.perceptual * losses["perceptual"]
         optimizer.zero_grad()
         losses["total"].backward()
@@ -147,6 +149,8 @@ def harmonizer_loss(
 
 def load_squeezenet(path: str) -> FeatureStack:
     """Load the published SqueezeNet 1.1 from a file of tensors, frozen."""
+    if not path:
+        raise ValueError("perceptual needs squeezenet=FILE: the published weights of SqueezeNet 1.1")
     return load_frozen(squeezenet(), torch.load(path, map_location="cpu", weights_only=True))
 
 
