@@ -206,6 +206,9 @@ def test_another_jobs_folder_is_refused_with_the_difference(job: Job, tmp_path: 
     list(synthesize(job, tmp_path / "set", 1, Engine()))
     with pytest.raises(ValueError, match=r"seed 3 -> 9.*another folder"):
         list(synthesize(replace(job, seed=9), tmp_path / "set", 1, Engine()))
+    list(shards.write_pool(job, tmp_path / "pool", 1, Engine()))
+    with pytest.raises(ValueError, match=r"recipe 'wide' -> 'paper'.*another folder"):
+        list(shards.write_pool(replace(job, recipe="paper"), tmp_path / "pool", 1, Engine()))
 
 
 def test_a_bad_photo_is_skipped_and_named(job: Job, folder: Path) -> None:
@@ -241,6 +244,16 @@ def test_a_job_that_cannot_be_done_is_refused(job: Job, change: dict[str, object
 def test_an_unknown_relighter_is_refused() -> None:
     with pytest.raises(ValueError, match="no relighter 'sun'; there are: builtin, dpr:PATH"):
         load_relighter("sun")
+
+
+def test_files_that_hold_no_lights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "lights").write_bytes(b"PK\x03\x04 no archive")
+    np.savez(tmp_path / "others.npz", other=np.zeros((2, 9)))
+    for path in (tmp_path / "lights", tmp_path / "others.npz"):
+        with pytest.raises(ValueError, match=r"expected a \.npz with `sh`"):
+            read_lights(None, path)
+        with pytest.raises(ValueError, match=r"expected a \.npy"):
+            read_lights(path, None)
 
 
 def test_photos_without_alphas_and_listed_names_without_photos_are_refused(folder: Path) -> None:
@@ -349,3 +362,9 @@ def test_an_index_is_obeyed(folder: Path) -> None:
     assert (found.name, found.face, found.plain, skipped) == ("p1", (1, 2, 3, 4), True, [])
     with pytest.raises(ValueError, match="lists no usable portrait of split 'test'"):
         alphas.list_portraits(folder, "test", None, None, folder / "made")
+    (folder / "index.csv").write_text("name,split\np0,val\n")
+    with pytest.raises(ValueError, match=r"index\.csv has no column 'coverage'"):
+        alphas.list_portraits(folder, "val", None, None, folder / "made")
+    (folder / "index.csv").write_text(head + "p0,s,val,1,2,3,4,grey,,0.5\n")
+    with pytest.raises(ValueError, match=r"index\.csv: .*'grey'"):
+        alphas.list_portraits(folder, "val", None, None, folder / "made")

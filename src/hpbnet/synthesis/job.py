@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -171,21 +172,37 @@ def load_relighter(spec: str) -> Relighter:
 
 @lru_cache(maxsize=2)
 def read_lights(illuminants: Path | None, lights: Path | None) -> Lights:
-    """Read measured lights; illuminants become factors of their own median, panoramas light in our axes."""
+    """Read measured lights; illuminants become factors of their own median, panoramas light in our axes.
+
+    Raises:
+        ValueError: a file holds no numbers, or not as many as a light has.
+        OSError: a file cannot be opened.
+    """
     colours = spheres = None
     if illuminants:
-        measured = torch.from_numpy(np.load(illuminants).astype(np.float32))
+        measured = _read_numbers(illuminants)
         if measured.dim() != 2 or measured.shape[1] != 3:
             raise ValueError(f"{illuminants} holds {list(measured.shape)}; expected [N,3] illuminants")
         colours = measured / measured.median(dim=0).values
     if lights:
-        given = torch.from_numpy(np.load(lights)["sh"].astype(np.float32))
+        given = _read_numbers(lights, "sh")
         if given.dim() not in (2, 3) or given.shape[1] != 9:
             raise ValueError(
                 f"{lights} holds {list(given.shape)}; expected `sh` [N,9] grey lights or [N,9,3] panoramas"
             )
         spheres = DPR_SCALE * given[:, :, None] if given.dim() == 2 else panorama_light(given)
     return Lights(colours, spheres)
+
+
+def _read_numbers(path: Path, name: str = "") -> Tensor:
+    """Read a .npy, or the array of a name in a .npz."""
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file)
+            return torch.from_numpy((loaded[name] if name else loaded).astype(np.float32))
+    except (ValueError, KeyError, IndexError, AttributeError, EOFError, BadZipFile):  # whatever else the file may be
+        wanted = f"a .npz with `{name}`" if name else "a .npy"
+        raise ValueError(f"{path} cannot be read as numbers; expected {wanted}") from None
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 """Portraits with their alphas on disk: which there are, which are usable, and how a square is framed from one."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,21 +51,37 @@ class Square:
 
 
 def read_index(folder: Path, split: str) -> list[Portrait]:
-    """List the usable portraits of a split of `index.csv`; bad or nearly empty mattes are left out."""
+    """List the usable portraits of a split of `index.csv`; bad or nearly empty mattes are left out.
+
+    Raises:
+        ValueError: the index lacks a column, or holds something else than a number where one is expected.
+        OSError: there is no index.
+    """
     with (folder / "index.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
-    return [
-        Portrait(
-            row["name"],
-            row["source"],
-            folder / "images" / f"{row['name']}.webp",
-            folder / "alpha" / f"{row['name']}.webp",
-            (int(row["face_x"]), int(row["face_y"]), int(row["face_w"]), int(row["face_h"])) if row["face_w"] else None,
-            float(row["background_std"]),
-        )
-        for row in rows
-        if _COVERAGE[0] <= float(row["coverage"]) <= _COVERAGE[1] and float(row["iou"] or 1) >= _LEAST_IOU
-    ]
+        rows = list(csv.DictReader(file))
+    try:
+        return [
+            _portrait(folder, row)
+            for row in rows
+            if row["split"] == split
+            and _COVERAGE[0] <= float(row["coverage"]) <= _COVERAGE[1]
+            and float(row["iou"] or 1) >= _LEAST_IOU
+        ]
+    except KeyError as error:
+        raise ValueError(f"{folder / 'index.csv'} has no column {error}") from None
+    except (ValueError, TypeError) as error:  # a short row has no text at its end
+        raise ValueError(f"{folder / 'index.csv'}: {error}") from None
+
+
+def _portrait(folder: Path, row: Mapping[str, str]) -> Portrait:
+    return Portrait(
+        row["name"],
+        row["source"],
+        folder / "images" / f"{row['name']}.webp",
+        folder / "alpha" / f"{row['name']}.webp",
+        (int(row["face_x"]), int(row["face_y"]), int(row["face_w"]), int(row["face_h"])) if row["face_w"] else None,
+        float(row["background_std"]),
+    )
 
 
 def find_portraits(photos: Path, alphas: Path, names: set[str] | None = None) -> list[Portrait]:

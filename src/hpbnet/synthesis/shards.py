@@ -2,6 +2,7 @@
 
 A shard `000/` holds `composites.npy` and `reals.npy` uint8 [N,S,S,3], `masks.npy` uint8 [N,S,S] and `rows.jsonl`, one
 line an item. A shard appears complete (renamed into place), so a training may begin before the pool is finished.
+Beside the shards `synthesis.json` says what made them.
 """
 
 import os
@@ -14,13 +15,18 @@ import numpy as np
 
 from .engines import Engine, run
 from .job import Job, Made, make
+from .write import claim
 
 SHARD_SIZE = 1000
 
 
 def write_pool(job: Job, folder: Path, count: int, engine: Engine, shard_size: int = SHARD_SIZE) -> Iterator[Made]:
-    """Write the shards that are not there yet, and yield each item when it is made."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the shards that are not there yet, and yield each item when it is made.
+
+    Raises:
+        ValueError: the folder holds another job's items.
+    """
+    claim(folder, job)
     for number, start in enumerate(range(0, count, shard_size)):
         place = folder / f"{number:03d}"
         if place.is_dir():

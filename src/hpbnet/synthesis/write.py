@@ -46,8 +46,7 @@ def synthesize(job: Job, folder: Path, count: int, engine: Engine) -> Iterator[F
         ValueError: the folder holds another job's items.
     """
     prepare(folder, job)
-    done = finished(folder)
-    (folder / MANIFEST).write_text("".join(done[name] for name in sorted(done)))
+    done = _sort_manifest(folder)
     missing = [index for index in range(count) if item_name(index) not in done]
     with closing(run(make_files, job, missing, engine)) as stream, (folder / MANIFEST).open("a") as manifest:
         for files in stream:
@@ -56,19 +55,28 @@ def synthesize(job: Job, folder: Path, count: int, engine: Engine) -> Iterator[F
             manifest.write(files.row)
             manifest.flush()
             yield files
-    rows = finished(folder)
-    write_bytes(folder / MANIFEST, "".join(rows[name] for name in sorted(rows)).encode())
+    _sort_manifest(folder)
 
 
 def prepare(folder: Path, job: Job) -> None:
     """Make the folders, or check that they are this job's."""
+    claim(folder, job)
+    for part in FOLDERS:
+        (folder / part).mkdir(parents=True, exist_ok=True)
+
+
+def claim(folder: Path, job: Job) -> None:
+    """Make a folder a job's by its `synthesis.json`, or check that it is.
+
+    Raises:
+        ValueError: the folder holds what another job made.
+    """
     wanted = job.describe()
     before = json.loads((folder / OPTIONS).read_text()) if (folder / OPTIONS).is_file() else wanted
     if before != wanted:
         changed = [f"{key} {before.get(key)!r} -> {wanted[key]!r}" for key in wanted if before.get(key) != wanted[key]]
         raise ValueError(f"{folder} holds a set made otherwise ({', '.join(changed)}); choose another folder")
-    for part in FOLDERS:
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / OPTIONS, (json.dumps(wanted, indent=2) + "\n").encode())
 
 
@@ -81,6 +89,13 @@ def finished(folder: Path) -> dict[str, str]:
     return {
         name: line for name, line in rows.items() if all((folder / part / f"{name}.png").is_file() for part in FOLDERS)
     }
+
+
+def _sort_manifest(folder: Path) -> dict[str, str]:
+    """Write the manifest anew, with the lines of what lies there, and return them by name."""
+    rows = finished(folder)
+    write_bytes(folder / MANIFEST, "".join(rows[name] for name in sorted(rows)).encode())
+    return rows
 
 
 def contact_sheet(folder: Path, count: int = 24, side: int = 160, columns: int = 3) -> Path:
