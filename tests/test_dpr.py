@@ -50,6 +50,17 @@ def test_published_tensors_load_strictly() -> None:
         from_published(tensors | {"surplus": torch.zeros(1)})
 
 
+def test_a_file_of_something_else_is_no_relighter(tmp_path: Path) -> None:
+    torch.save({"output.bias": torch.zeros(1)}, tmp_path / "other.t7")
+    with pytest.raises(ValueError, match=r"other\.t7 holds other tensors than DPR's"):
+        load_dpr(tmp_path / "other.t7")
+    (tmp_path / "broken.t7").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"broken\.t7 holds no tensors"):
+        load_dpr(tmp_path / "broken.t7")
+    with pytest.raises(FileNotFoundError):
+        load_dpr(tmp_path / "none.t7")
+
+
 def test_published_weights_light_the_side_the_light_is_on(shared: Path) -> None:
     network = load_dpr(shared / "weights" / "dpr_512.t7")
     folder = shared / "data" / "portraits"

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hpbnet.checkpoint import read_foreign_tensors
 from hpbnet.metrics import lpips
 from hpbnet.networks import perceptual
-from hpbnet.networks.perceptual import L2Pool, VggFeatures, load_frozen, load_vgg_features
+from hpbnet.networks.perceptual import L2Pool, VggFeatures, load_frozen
 
 LPIPS_CHANNELS = {
     "squeezenet": [64, 128, 256, 384, 384, 512, 512],
@@ -80,31 +81,26 @@ def test_vgg_features_pass_gradients_to_the_image_and_not_to_weights(image: Tens
 
 def test_published_vgg19_has_activations_of_mean_one(shared: Path) -> None:
     """The weights were rescaled so that each activation averages 1 over photographs [Gatys et al.]."""
-    stack = load_vgg_features(str(shared / "weights/vgg19_relu3_1.pth"))
+    stack = load_frozen(VggFeatures(), read_foreign_tensors(shared / "weights/vgg19_relu3_1.pth"))
     means = torch.stack([torch.stack([f.mean() for f in stack(photo)]) for photo in _photos(shared)]).mean(0)
     assert means.min() > 0.5 and means.max() < 2.0, means
 
 
 def test_published_first_layer_makes_mean_free_bgr(shared: Path) -> None:
-    stack = load_vgg_features(str(shared / "weights/vgg19_relu3_1.pth"))
+    stack = load_frozen(VggFeatures(), read_foreign_tensors(shared / "weights/vgg19_relu3_1.pth"))
     red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
     expected = torch.tensor([-103.939, -116.779, 255 - 123.68]).view(1, 3, 1, 1)
     torch.testing.assert_close(stack[0](red), expected, atol=0.01, rtol=0)
 
 
 def test_squeezenet_lpips_is_zero_for_equal_and_grows_with_blur(shared: Path) -> None:
-    stack = load_frozen(perceptual.squeezenet(), _tensors(shared / "weights/squeezenet1_1.pth"))
-    heads = list(_tensors(shared / "weights/lpips/squeeze.pth").values())
+    stack = load_frozen(perceptual.squeezenet(), read_foreign_tensors(shared / "weights/squeezenet1_1.pth"))
+    heads = list(read_foreign_tensors(shared / "weights/lpips/squeeze.pth").values())
     photo = _photos(shared)[0]
     blurred = [nn.functional.avg_pool2d(photo, size, 1, size // 2) for size in (1, 3, 7)]
     distances = [lpips(stack(photo), stack(other), heads).item() for other in blurred]
     assert distances[0] == 0
     assert 0.02 < distances[1] < distances[2] < 1
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return tensors
 
 
 def _photos(shared: Path) -> list[Tensor]:

@@ -229,6 +229,12 @@ def test_a_frozen_generator_stays_as_its_prior_and_the_rest_learns(tiny: HPBNetT
     )
 
 
+def test_a_validation_folder_without_items_is_told_before_the_first_step(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no shards"):
+        train_hpbnet(replace(tiny, validation=str(tmp_path / "none")), tmp_path / "run")
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
 def test_a_frozen_generator_without_a_prior_is_refused(tiny: HPBNetTraining) -> None:
     with pytest.raises(ValueError, match="a frozen generator needs a prior"):
         build_network(replace(tiny, joint=False))

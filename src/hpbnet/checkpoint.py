@@ -1,7 +1,7 @@
 """Read and write checkpoints: one `.safetensors` file whose header explains itself.
 
 The header holds the format, the network's name, its config and its provenance (command, data, steps, metrics, licence).
-No pickle is ever read.
+Published weights of others, which are pickles, are read for their tensors alone.
 """
 
 import json
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -70,3 +71,23 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except SafetensorError as error:
         raise ValueError(f"{path} is no readable safetensors file: {error}") from None
     return Checkpoint(header["network"], json.loads(header["config"]), tensors, json.loads(header["provenance"]))
+
+
+def read_foreign_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Read somebody else's file of PyTorch tensors by name; nothing but tensors is unpickled.
+
+    Raises:
+        ValueError: the file is damaged, or holds something else.
+        OSError: it cannot be opened.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch.load raises a dozen kinds; all mean that this file cannot be used
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} holds no tensors that can be read safely: {reason}") from None
+    content = content.get("net_state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+        raise ValueError(f"{path} holds no table of tensors")
+    return content

@@ -14,12 +14,12 @@ cloth differ too. It knows nothing of faces and casts no shadows.
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .checkpoint import read_foreign_tensors
 from .color import lab_to_rgb, luma, rgb_to_lab
 from .networks.dpr import Dpr, from_published
 
@@ -124,8 +124,16 @@ def frontal_direction(generator: torch.Generator) -> Tensor:
 
 
 def load_dpr(path: Path | str) -> Dpr:
-    """Load the authors' file of tensors (`dpr_512.t7`), without unpickling code."""
-    return from_published(cast(dict[str, Tensor], torch.load(path, map_location="cpu", weights_only=True)))
+    """Load the authors' file of tensors (`dpr_512.t7`), without unpickling code.
+
+    Raises:
+        ValueError: the file is damaged, or holds something else.
+        OSError: it cannot be opened.
+    """
+    try:
+        return from_published(read_foreign_tensors(path))
+    except RuntimeError as error:
+        raise ValueError(f"{path} holds other tensors than DPR's: {str(error).splitlines()[-1].strip()}") from None
 
 
 def dpr_relighter(network: Dpr) -> Relighter:

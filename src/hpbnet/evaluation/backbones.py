@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
 from torch import Tensor
+
+from ..checkpoint import read_foreign_tensors
 
 WEIGHTS_VARIABLE = "HPBNET_METRIC_WEIGHTS"
 TORCHVISION = "https://download.pytorch.org/models"
@@ -88,20 +89,14 @@ def named_folder() -> Path | None:
 
 
 def read_tensors(path: Path) -> Mapping[str, Tensor]:
-    """Read a published file of tensors, checked by the hash in its name if any; nothing but tensors is unpickled.
+    """Read a published file of tensors, checked by the hash in its name if any.
 
     Raises:
         ValueError: the file is damaged, not the published one, or holds something else.
+        OSError: it cannot be opened.
     """
     check_hash(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises a dozen kinds; all mean that this file cannot be used
-        raise ValueError(f"{path} holds no tensors that can be read safely: {str(error).splitlines()[0]}") from None
-    content = content.get("net_state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise ValueError(f"{path} holds no table of tensors")
-    return content
+    return read_foreign_tensors(path)
 
 
 def check_hash(path: Path) -> None:

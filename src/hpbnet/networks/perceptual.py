@@ -155,12 +155,6 @@ def load_frozen(stack: Stack, tensors: Mapping[str, Tensor]) -> Stack:
     return stack.eval().requires_grad_(False)
 
 
-def load_vgg_features(path: str) -> VggFeatures:
-    """Load the normalised VGG-19 (conv1_1 .. conv3_1) from a file of tensors; nothing else is unpickled."""
-    tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return load_frozen(VggFeatures(), tensors)
-
-
 def _tapped(layers: nn.Sequential, taps: tuple[int, ...], x: Tensor) -> list[Tensor]:
     """Run layers up to the last tap and collect the tapped activations."""
     features = []

@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args, get_origin
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_config(kind: type[C], file: str | Path | None, overrides: dict[str, str
     """Build a config from defaults, a JSON file and `name=value` overrides, in that order.
 
     Raises:
-        ValueError: a field that the config does not have, or a value of the wrong type.
+        ValueError: a field that the config does not have, or a value that it cannot have.
     """
     values: dict[str, object] = {}
     if file is not None:
@@ -43,6 +43,8 @@ def read_config(kind: type[C], file: str | Path | None, overrides: dict[str, str
             values = json.loads(Path(file).read_text())
         except (OSError, ValueError) as error:
             raise ValueError(f"{file} is no readable JSON config: {error}") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"{file} holds a {type(values).__name__}, expected a JSON object of fields")
     known = {field.name: field for field in fields(kind)}
     for name, text in overrides.items():
         values[name] = text if known.get(name) and isinstance(known[name].default, str) else _literal(text)
@@ -56,6 +58,8 @@ def read_config(kind: type[C], file: str | Path | None, overrides: dict[str, str
             values[name] = tuple(value)
         elif not isinstance(value, type(default)):
             raise ValueError(f"{name}={value!r}: expected a value like {default!r}")
+        elif get_origin(known[name].type) is Literal and value not in get_args(known[name].type):
+            raise ValueError(f"{name}={value!r}: expected one of {', '.join(get_args(known[name].type))}")
     return kind(**values)  # type: ignore[arg-type]  # checked above, field by field
 
 

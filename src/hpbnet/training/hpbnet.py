@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..affine_grid import AffineGrid
-from ..checkpoint import Checkpoint, Plain, read_checkpoint
+from ..checkpoint import Checkpoint, Plain, read_checkpoint, read_foreign_tensors
 from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
 from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig
-from ..networks.perceptual import load_frozen, load_vgg_features, vgg19
+from ..networks.perceptual import VggFeatures, load_frozen, vgg19
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from ..synthesis.draws import happens, seeded, uniform
 from ..synthesis.pool import Pool
@@ -114,6 +114,7 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: 
         run = Run(directory, config)
         step = run.load(parts)
     items = Items(Pool(config.data), config)
+    validation = Pool(config.validation) if config.validation else None
 
     for batch in batches(items, config, step, us.rank, us.size):
         item = Item(*(part.to(us.device).float() / 255 for part in batch))
@@ -157,8 +158,8 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: 
             values = dict(zip(terms, us.average(terms.values()), strict=True))
             if us.first:
                 run.log(step, values)
-        if us.first and (step % config.validate_every == 0 or step == config.steps) and config.validation:
-            measured, pictures = validate(ema, network.config, config, us.device)
+        if us.first and (step % config.validate_every == 0 or step == config.steps) and validation:
+            measured, pictures = validate(ema, network.config, config, validation, us.device)
             run.log(step, measured)
             run.show(step, pictures)
         if us.first and saving:
@@ -257,11 +258,16 @@ def expect(path: str, kind: str) -> Checkpoint:
 
 
 def load_features(source: str, device: torch.device) -> Features:
-    """Load VGG-19 from a file, or from where torchvision publishes it, checked by its hash."""
+    """Load VGG-19 from a file, or from where torchvision publishes it, checked by its hash.
+
+    Raises:
+        ValueError: the file holds something else.
+        OSError: it cannot be opened, or fetched.
+    """
     if source != "download":
-        tensors = torch.load(source, map_location="cpu", weights_only=True)
+        tensors = read_foreign_tensors(source)
         if "features.0.weight" not in tensors:
-            return load_vgg_features(source).to(device)
+            return load_frozen(VggFeatures(), tensors).to(device)
     else:
         tensors = torch.hub.load_state_dict_from_url(VGG19, map_location="cpu", check_hash=True, weights_only=True)
     return load_frozen(vgg19(), tensors).to(device)
@@ -269,7 +275,7 @@ def load_features(source: str, device: torch.device) -> Features:
 
 @torch.no_grad()
 def validate(
-    ema: Ema, sizes: HPBNetConfig, config: HPBNetTraining, device: torch.device
+    ema: Ema, sizes: HPBNetConfig, config: HPBNetTraining, pool: Pool, device: torch.device
 ) -> tuple[Mapping[str, float], Tensor]:
     """Measure the averaged weights on validation items, and show some: composite, U-Net, painted, lifted, truth.
 
@@ -278,7 +284,6 @@ def validate(
     """
     probe = HPBNet(sizes).to(device).eval()
     probe.load_state_dict(ema.shadow)
-    pool = Pool(config.validation)
     rows: list[Tensor] = []
     shown: list[Tensor] = []
     for index in torch.linspace(0, len(pool) - 1, min(config.validation_items, len(pool))).long().tolist():

@@ -13,6 +13,7 @@ from .stylegan import StyleGANTraining, train_stylegan
 
 C = TypeVar("C", bound=TrainConfig)
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # how torch says so, in lower case
+OTHER_NETWORK = "loading state_dict"  # of what torch says where weights do not fit
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,17 @@ def train(task: str, config: TrainConfig, directory: Path) -> Path:
     """Run a training by name and return the path of the released weights.
 
     Raises:
-        ValueError: it does not fit into memory; says which fields to lower.
+        ValueError: it does not fit into memory (says which fields to lower), begins with the weights of another
+            network, or its losses stopped being finite.
     """
     try:
         return TASKS[task].train(config, directory)
+    except FloatingPointError as error:
+        raise ValueError(str(error)) from error
     except (RuntimeError, MemoryError) as error:
+        if OTHER_NETWORK in str(error):
+            reason = str(error).splitlines()[-1].strip()
+            raise ValueError(f"the weights to begin with are another network's: {reason}") from error
         if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in NO_MEMORY):
             raise
         values = asdict(config)

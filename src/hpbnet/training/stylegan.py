@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..checkpoint import Plain, read_checkpoint
+from ..checkpoint import Plain, read_checkpoint, read_foreign_tensors
 from ..metrics import frechet_distance, gaussian
 from ..networks.perceptual import load_frozen, squeezenet
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
@@ -260,7 +260,7 @@ def frechet(ema: Ema, config: StyleGANTraining, faces: Faces, device: torch.devi
     """Compare samples of the averaged generator, untruncated, with training photos; on the same ones every time."""
     network = Generator(config.network).to(device).eval()
     network.load_state_dict(ema.shadow)
-    stack = load_frozen(squeezenet(), torch.load(config.squeezenet, map_location="cpu", weights_only=True)).to(device)
+    stack = load_frozen(squeezenet(), read_foreign_tensors(config.squeezenet)).to(device)
     draw = torch.Generator().manual_seed(0)
     generated, real = [], []
     for index in range(config.frechet_images):
