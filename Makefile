@@ -14,8 +14,8 @@ test: $(VENV)/.dev  ## all tests
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev  ## format, lint, types, architecture
-	$(BIN)/ruff format --check src tests tools
-	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools runs
+	$(BIN)/ruff check src tests tools runs
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 

@@ -1,6 +1,7 @@
 """Imports go down the floors, are relative inside the package, and never go sideways."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def imported_rooms(path: Path) -> list[tuple[int, str]]:
             names = [target] if target else [(alias.name,) for alias in node.names]
             rooms += [(node.lineno, name[0]) for name in names]
     return rooms
+
+
+def test_the_readme_lists_every_module_from_the_highest_floor_down() -> None:
+    tree = (PACKAGE.parents[1] / "README.md").read_text().split("## The house")[1].split("## ")[0]
+    listed = [name.removesuffix(".py") for name in re.findall(r"^    (\w+(?:\.py|(?=/)))", tree, re.MULTILINE)]
+    assert sorted(listed) == sorted({room_of(path) for path in FILES} - {"__init__", "__main__"})
+    floors = [FLOOR_OF[name] for name in listed]
+    assert floors == sorted(floors, reverse=True)
 
 
 def test_every_module_has_a_floor() -> None:

@@ -67,9 +67,3 @@ def test_commands_of_the_readme_run(desk: Path) -> None:
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)\)", README))
 def test_links_of_the_readme_lead_somewhere(link: str) -> None:
     assert (ROOT / link).exists()
-
-
-def test_tree_of_the_readme_names_what_exists() -> None:
-    tree = README.split("## The house")[1]
-    for name in re.findall(r"^    (\w[\w./]*)", tree, re.MULTILINE):
-        assert (ROOT / "src" / "hpbnet" / name).exists() or (ROOT / name).exists(), name
