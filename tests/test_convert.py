@@ -270,6 +270,16 @@ class Evaluates:
         return eval, ("1 + 1",)
 
 
+def test_a_checkpoint_cut_short_is_refused(tmp_path: Path, generator: Generator) -> None:
+    for zipped in (True, False):
+        torch.save({"g_ema": generator.state_dict()}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
+        whole = (tmp_path / "a.pt").read_bytes()
+        for length in (20, len(whole) // 2, len(whole) - 8):
+            (tmp_path / "a.pt").write_bytes(whole[:length])
+            with pytest.raises(ValueError, match=r"a\.pt"):
+                convert_stylegan2(tmp_path / "a.pt")
+
+
 @pytest.mark.usefixtures("nvidia")
 def test_malicious_pickle_is_refused_and_not_executed(tmp_path: Path, generator: Generator) -> None:
     trace = tmp_path / "trace"

@@ -139,6 +139,11 @@ def test_what_stops_a_training_is_told_in_one_sentence(pool: Path, tmp_path: Pat
         stop_at_step(1, lambda: train("harmonizer", harmonizer_config(pool), tmp_path / "third"))
 
 
+def test_matting_without_scenes_says_what_to_set(portraits: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="set scenes=FOLDER"):
+        train_matting(matting_config(portraits, scenes=""), tmp_path / "run")
+
+
 def test_a_resumed_harmonizer_run_ends_with_the_same_weights(pool: Path, tmp_path: Path) -> None:
     whole = train_harmonizer(harmonizer_config(pool), tmp_path / "whole")
     with pytest.raises(FloatingPointError):

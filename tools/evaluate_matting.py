@@ -33,9 +33,8 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path)
     arguments = parser.parse_args()
     network = load_network(arguments.weights)
-    trusted = {
-        row["name"]: float(row["iou"] or 0) >= 0.9 for row in csv.DictReader((arguments.portraits / "index.csv").open())
-    }
+    index = csv.DictReader((arguments.portraits / "index.csv").read_text().splitlines())
+    trusted = {row["name"]: float(row["iou"] or 0) >= 0.9 for row in index}
     errors, edges, overlaps, rows = [], [], [], []
     for portrait in read_index(arguments.portraits, "val"):
         photo, teacher = read(portrait)

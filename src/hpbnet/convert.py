@@ -69,8 +69,8 @@ def _load_port(path: Path) -> Mapping[str, object]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # its training checkpoints keep their options
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a hostile or damaged file may raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} holds more than tensors, or is damaged, and is not read: {reason}") from None
     if not isinstance(content, dict) or not isinstance(content.get("g_ema"), dict):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__

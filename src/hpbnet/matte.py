@@ -6,7 +6,6 @@ two passes of blur fusion [Forte and Pitie 2021], so that the old background doe
 """
 
 import functools
-from collections.abc import Callable
 from math import ceil
 from typing import cast
 
@@ -16,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-Matte = Callable[[Tensor], Tensor]  # portrait [1,3,H,W] -> alpha [1,1,H,W]
 Floats = NDArray[np.float32]
 
 LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.99

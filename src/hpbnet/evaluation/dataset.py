@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ..image import read_mask, read_picture
 from ..layers import Layers
+from ..synthesis.portraits import SUFFIXES
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 COMPOSITES, MASKS, TRUTHS = "composite_images", "masks", "real_images"
 
 _WRONG_MASK_MSE = 25.0  # above JPEG noise

@@ -124,6 +124,12 @@ def whole_photos(portraits: list[Portrait], size: int) -> Iterator[tuple[Tensor,
 
 
 def read_scenes(folder: Path, split: str) -> list[Path]:
-    """List the pictures of a split."""
+    """List the pictures of a split.
+
+    Raises:
+        ValueError: the folder has no index.
+    """
+    if not (folder / "index.csv").is_file():
+        raise ValueError(f"no index.csv in {folder}: set scenes=FOLDER to pictures without people")
     with (folder / "index.csv").open(newline="") as file:
         return [folder / row["file"] for row in csv.DictReader(file) if row["split"] == split]

@@ -16,7 +16,7 @@ from ..metrics import frechet_distance, gaussian
 from ..networks.perceptual import load_frozen, squeezenet
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from ..synthesis.draws import seeded
-from ..synthesis.portraits import read_index
+from ..synthesis.portraits import SUFFIXES, read_index
 from .augment import Adaptive, augment
 from .config import TrainConfig
 from .distributed import Crew, crew
@@ -27,7 +27,6 @@ R1_EVERY, PATH_EVERY = 16, 4  # steps: regularisation is lazy
 MIXING = 0.9  # how often two z share an image
 PATH_DECAY = 0.99  # of the running mean of path lengths
 SHEET = 16  # samples on a sheet
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 @dataclass(frozen=True)
