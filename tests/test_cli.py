@@ -127,6 +127,12 @@ def test_stdin_and_stdout_are_dashes(desk: Path) -> None:
     assert picture.format == "TIFF" and picture.size == (96, 64)
 
 
+def test_stdin_serves_every_picture_of_a_folder(desk: Path) -> None:
+    command = [sys.executable, "-m", "hpbnet", "compose", "portraits", "-", "--mask", "masks", "-o", "out"]
+    subprocess.run(command, input=(desk / "background.png").read_bytes(), capture_output=True, check=True)
+    assert files(desk / "out") == ["ann.png", "bob.png"]
+
+
 def test_harmonize_changes_the_masked_part_only(desk: Path) -> None:
     assert main(["harmonize", "portrait.png", "mask.png", "-o", "out.png", "--exposure", "0.5"]) == 0
     before, after = (np.asarray(opened(name)) for name in ("portrait.png", "out.png"))
@@ -291,6 +297,34 @@ def test_other_mistakes_of_folders_are_told(desk: Path, capsys: pytest.CaptureFi
     assert "would become one result" in capsys.readouterr().err
     assert main(["matte", "portrait.png", "--mask", "mask.png", "-o", "-", "--json"]) == 2
     assert "cannot both write to stdout" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["matte", "portraits", "--mask", "masks", "-o", "portraits"],
+        ["harmonize", "portraits", "masks", "-o", "masks"],
+        ["matte", "portrait.png", "--mask", "mask.png", "-o", "."],
+    ],
+)
+def test_a_folder_of_results_never_goes_over_its_sources(
+    desk: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in desk.rglob("*.png")}
+    assert main(arguments) == 2
+    assert ".png would be overwritten by its own result" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in desk.rglob("*.png")} == before
+
+
+def test_layers_are_not_left_behind_where_the_result_has_no_folder(desk: Path) -> None:
+    before = files(desk)
+    assert main([*COMPOSE, "-o", "nowhere/out.png", "--layers", "parts"]) == 2
+    assert files(desk) == before
+
+
+def test_stdin_has_no_name_for_a_result_in_a_folder(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["matte", "-", "--mask", "mask.png", "-o", "masks"]) == 2
+    assert "-o must name a file" in capsys.readouterr().err
 
 
 def test_companions_are_checked_before_any_work(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ Every command that makes pictures has the same rules. A folder gives `OUT/STEM.F
 companions (backgrounds, masks) are one file for all, or a folder paired by stem. A failing file does not stop the rest.
 """
 
+import errno
 import functools
 import json
 import sys
@@ -42,10 +43,11 @@ class Job:
     sources: tuple[Path | None, ...]  # the picture, then its companions; None where an optional one is not given
     destination: Path
     in_folder: bool = False
+    stdin: bytes | None = None  # that was read before, as every picture of a folder may ask for it
 
     def read(self) -> list[Path | bytes | None]:
         """Return the sources, stdin read where one is `-`."""
-        return [sys.stdin.buffer.read() if source == _STDIO else source for source in self.sources]
+        return [(self.stdin or sys.stdin.buffer.read()) if source == _STDIO else source for source in self.sources]
 
 
 @dataclass(frozen=True)
@@ -110,21 +112,31 @@ def plan_jobs(picture: Path, companions: Sequence[Path | None], output: Output) 
     """Pair files into jobs.
 
     Raises:
-        ValueError: files that do not pair, results that would overwrite each other, or a format that is not written.
-        OSError: a companion is not there.
+        ValueError: files that do not pair, results that would overwrite each other or what they are made of, or a
+            format that is not written.
+        OSError: a companion is not there, or the folder to write to.
     """
     for companion in companions:
         if companion is not None and companion != _STDIO:
             companion.stat()  # once and now, not for each picture
             if companion.is_dir() and not picture.is_dir():
                 raise ValueError(f"{companion} is a folder; it goes with a folder of pictures, not with {picture}")
-    if picture.is_dir():
-        return list(_folder_jobs(picture, companions, output))
     sources = (picture, *companions)
     if sources.count(_STDIO) > 1:
         raise ValueError("only one picture can come from stdin (-)")
-    if output.path.is_dir() and picture != _STDIO:
-        return [Job(sources, output.path / f"{picture.stem}.{output.format or 'png'}")]
+    if picture.is_dir():
+        jobs = list(_folder_jobs(picture, companions, output))
+        _refuse_overwriting(jobs)
+        output.path.mkdir(parents=True, exist_ok=True)
+        return jobs
+    if output.path.is_dir():
+        if picture == _STDIO:
+            raise ValueError(f"{output.path} is a folder; what comes from stdin has no name, so -o must name a file")
+        job = Job(sources, output.path / f"{picture.stem}.{output.format or 'png'}")
+        _refuse_overwriting([job])
+        return [job]
+    if output.path != _STDIO and not output.path.parent.is_dir():  # said now, not when the work is done
+        raise FileNotFoundError(errno.ENOENT, "cannot be written: there is no such folder", str(output.path))
     if output.format is None and output.path != _STDIO:
         from ..image import format_of
 
@@ -138,13 +150,21 @@ def _folder_jobs(folder: Path, companions: Sequence[Path | None], output: Output
         raise ValueError(f"{folder} is a folder, so -o must name a folder, not {output.path}")
     pictures = _by_stem(folder)
     albums = [_by_stem(each) if each is not None and each.is_dir() else None for each in companions]
-    output.path.mkdir(parents=True, exist_ok=True)
+    stdin = sys.stdin.buffer.read() if _STDIO in companions else None
     for stem, picture in pictures.items():
         found = [
             each if album is None or each is None else album.get(stem, each / f"{stem}.*")
             for each, album in zip(companions, albums, strict=True)
         ]
-        yield Job((picture, *found), output.path / f"{stem}.{output.format or 'png'}", in_folder=True)
+        yield Job((picture, *found), output.path / f"{stem}.{output.format or 'png'}", True, stdin)
+
+
+def _refuse_overwriting(jobs: Sequence[Job]) -> None:
+    """Refuse results that the user did not name one by one and that would replace a file they are made of."""
+    sources = {source.resolve() for job in jobs for source in job.sources if source is not None}
+    for job in jobs:
+        if job.destination.resolve() in sources:
+            raise ValueError(f"{job.destination} would be overwritten by its own result; give -o another folder")
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
