@@ -40,7 +40,9 @@ def test_the_ends_of_each_range_are_accepted(name: str) -> None:
         assert getattr(ComposeOptions(**{name: end}), name) == end
 
 
-@pytest.mark.parametrize("size", [(0, 100), (100,), (100.5, 100), "100x100", (100, 31000), (math.nan, 100)])
+@pytest.mark.parametrize(
+    "size", [(0, 100), (100,), (100.5, 100), (100.0, 100), "100x100", (100, 31000), (math.nan, 100)]
+)
 def test_sizes_that_are_none_are_refused(size: object) -> None:
     with pytest.raises(ValueError, match=r"size is .*; expected 2 whole numbers from 16 to 30000"):
         ComposeOptions(size=size)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ Knows each choice's default, range and help. Knows nothing of how it is carried 
 import dataclasses
 import math
 from types import UnionType
-from typing import TYPE_CHECKING, Literal, TypeVar, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Literal, TypeVar, Union, cast, get_args, get_origin
 
 if TYPE_CHECKING:
     from .image import Source
@@ -23,7 +23,7 @@ def setting(default: Value, help: str, range: tuple[float, float] | None = None,
 
 def kind_of(field: "dataclasses.Field[object]") -> object:
     """Tell the type of a field's value without the `None` that stands for "not given"."""
-    if isinstance(field.type, UnionType):
+    if get_origin(field.type) in (UnionType, Union):  # `Literal[...] | None` is the second
         return next(part for part in get_args(field.type) if part is not type(None))
     return field.type
 
@@ -68,10 +68,10 @@ def _numbers(kind: object, field: "dataclasses.Field[object]") -> str:
 
 
 def _lies_in(value: object, kind: object, bounds: tuple[float, float] | None) -> bool:
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
+    if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
         return False
-    number = float(value)
-    if not math.isfinite(number) or (kind is int and number != int(number)):
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
         return False
     return bounds is None or bounds[0] <= number <= bounds[1]
 
