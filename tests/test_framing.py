@@ -106,6 +106,12 @@ def test_a_head_above_the_picture_is_noticed() -> None:
     assert "50% of the person lies above the picture" in notices[0]
 
 
+@pytest.mark.parametrize("wish", [Wish(x=3.0), Wish(x=-2.0), Wish(y=-2.0), Wish(scale=0.2, y=2.0)])
+def test_a_person_out_of_sight_is_noticed(wish: Wish) -> None:
+    (notice,) = plan_placement(person(300, 0, 1000, 700, 1000, 1000), canvas(), wish)[1]
+    assert "outside the picture" in notice
+
+
 def test_nobody_cannot_be_placed() -> None:
     with pytest.raises(ValueError, match="nobody"):
         plan_placement(torch.zeros(1, 1, 9, 9), canvas(), Wish())

@@ -296,6 +296,20 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, data: bytes, mess
     assert str(path) in str(failure.value) and "\n" not in str(failure.value)
 
 
+def test_a_clip_is_told_where_it_belongs(tmp_path: Path) -> None:
+    for name, told in (("portrait.MP4", True), ("portrait.jpg", False)):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom" + bytes(64))
+        with pytest.raises(ValueError, match="is no picture") as failure:
+            read_picture(tmp_path / name)
+        assert ("`hpbnet video`" in str(failure.value)) == told
+
+
+@pytest.mark.parametrize("quality", [0, 101])
+def test_a_quality_out_of_range_is_refused(quality: int) -> None:
+    with pytest.raises(ValueError, match=f"quality is {quality}; expected a whole number from 1 to 100"):
+        encode_picture(to_planes(SMOOTH), None, "webp", quality=quality)
+
+
 def test_a_hundred_megapixels_pass_the_header_check() -> None:
     with pytest.raises(ValueError, match="is damaged"):  # it goes on to decode, and finds the header's body missing
         read_picture(png_header(12000, 9000))

@@ -171,6 +171,8 @@ def _default_top(tall: int, height: int, cut: _Cut) -> int:
 def _notices(target: Window, size: tuple[int, int], cut: _Cut, scale: float) -> tuple[str, ...]:
     top, left, bottom, right = target
     height, width = size
+    if bottom <= 0 or top >= height or right <= 0 or left >= width:
+        return ("the person lies outside the picture: x, y and scale leave nothing of it in sight",)
     floats = {
         "top": cut.top and top > 0,
         "left side": cut.left and left > 0,

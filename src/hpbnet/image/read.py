@@ -24,6 +24,7 @@ MAX_PIXELS = 150_000_000  # lets the largest cameras through (medium format: 102
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+_CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 _ORIENTATION = 0x0112  # the Exif tag
 _BITS, _PHOTOMETRIC = 258, 262  # TIFF tags
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -129,7 +130,8 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise ValueError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels, which is refused") from None
     except UnidentifiedImageError:
         known = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, PPM, JPEG 2000 or HEIC"
-        raise ValueError(f"{name} is no picture that can be read ({known})") from None
+        remedy = "; for a clip there is `hpbnet video`" if name.lower().endswith(_CLIPS) else ""
+        raise ValueError(f"{name} is no picture that can be read ({known}){remedy}") from None
     except _DAMAGE as error:
         raise ValueError(f"{name} is damaged: {error}") from None
 

@@ -65,6 +65,8 @@ def encode_picture(
         raise ValueError(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
     if alpha is not None and format == "jpg":
         raise ValueError("JPEG cannot hold transparency; use png, webp, tif or avif")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; expected a whole number from 1 to 100")
     samples = to_samples(pixels if alpha is None else cat([pixels, alpha], dim=1), _kept_depth(format, depth))
     if samples.dtype == np.uint16:
         return _encode_png_16(samples) if format == "png" else _encode_tiff_16(samples)
