@@ -152,6 +152,25 @@ def test_a_missing_camera_is_one_clear_sentence(
     assert capsys.readouterr().err.startswith("hpbnet: there is no camera 7")
 
 
+def test_a_missing_camera_makes_opencv_say_nothing(room: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = webcam.cv2.utils.logging.getLogLevel()
+    assert main(["webcam", "--camera", "97", "--background", str(room), "--seconds", "1"]) == 2
+    told = capfd.readouterr().err
+    assert told.startswith("hpbnet: there is no camera 97") and told.count("\n") == 1
+    assert webcam.cv2.utils.logging.getLogLevel() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [(["--camera", "room.png"], "room.png is a picture; a clip is needed"), (["--seconds", "nan"], "--seconds is nan")],
+)
+def test_what_is_no_camera_or_no_time_is_refused(
+    room: Path, option: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["webcam", "--background", str(room), "--seconds", "1", *option]) == 2
+    assert says in capsys.readouterr().err
+
+
 def test_a_missing_virtual_camera_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyvirtualcam", None)
     with pytest.raises(ValueError, match=r"pip install 'hpbnet\[webcam\]'"):

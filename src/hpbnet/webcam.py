@@ -7,7 +7,8 @@ that the delay stays that of one frame.
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -74,7 +75,8 @@ class DeviceCamera:
     """A camera of this machine."""
 
     def __init__(self, index: int) -> None:
-        self._capture = cv2.VideoCapture(index)
+        with _opencv_silent():
+            self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
             raise ValueError(f"there is no camera {index}, or another program uses it; a clip can stand for one")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
@@ -88,6 +90,18 @@ class DeviceCamera:
     def close(self) -> None:
         """Let the camera go."""
         self._capture.release()
+
+
+@contextmanager
+def _opencv_silent() -> Iterator[None]:
+    """Let OpenCV not print what it tries in vain: a camera that is not there is told in one sentence."""
+    log = cv2.utils.logging
+    before = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(before)
 
 
 class ClipCamera:

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ def command(
     """Put whoever sits before the camera into another place, live."""
     if not (preview or virtual_camera or seconds):
         raise ValueError("nothing would show the pictures: give --preview or --virtual-camera (or --seconds)")
+    if seconds is not None and not isfinite(seconds):
+        raise ValueError(f"--seconds is {seconds:g}; expected a number; without it the session runs until Ctrl-C")
 
     from .. import webcam
     from ..pipeline import Pipeline
