@@ -1,5 +1,6 @@
 """Video: times, colours, sound, steadiness and what happens when something is wrong."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -222,6 +223,21 @@ def test_odd_sizes_lose_their_last_row_and_say_so(tmp_path: Path) -> None:
     writer.close()
     assert open_clip(tmp_path / "odd.mp4").size == (48, 64)
     assert "65x49" in writer.notices[0]
+
+
+def test_a_stream_that_changes_its_size_keeps_the_clips(tmp_path: Path) -> None:
+    parts = [film_with_tone(tmp_path / f"{size[0]}.ts", [person(0, size)] * 5) for size in ((64, 96), (32, 48))]
+    (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = list(read_frames(open_clip(tmp_path / "both.ts")))
+    assert len(frames) == 10 and {frame.pixels.shape for frame in frames} == {(64, 96, 3)}
+    assert np.abs(frames[-1].pixels[32, 48].astype(int) - (200, 60, 50)).max() < 12
+
+
+def test_a_film_with_alpha_of_odd_size_says_so_too(tmp_path: Path) -> None:
+    writer = VideoWriter(Film(tmp_path / "odd.mov", 65, 49, MILLISECOND, Fraction(25), alpha=True))
+    writer.write(np.zeros((49, 65, 3), np.uint8), 0, np.zeros((49, 65), np.uint8))
+    writer.close()
+    assert "65x49" in writer.notices[0] and writer.size == open_clip(tmp_path / "odd.mov").size == (48, 64)
 
 
 def test_an_abandoned_film_leaves_nothing(tmp_path: Path) -> None:
@@ -695,12 +711,20 @@ def test_a_full_disk_leaves_nothing_and_says_so(
         (["person.mp4", "place.png", "-o", "no/where/out.mp4"], "no/where/out.mp4"),
         (["person.mp4", "place.png", "-o", "out.mp4", "--start", "99"], "nothing lies between 99 s"),
         (["person.mp4", "place.png", "-o", "out.mp4", "--start", "2", "--end", "1"], "the end must come after"),
+        (["person.mp4", "place.png", "-o", "out.mp4", "--codec", "hevc", "--crf", "60"], "at most 51 for hevc"),
+        (["person.mp4", "place.png", "-o", "out.mp4", "--audio", "mine"], "'mine' is not one of 'portrait'"),
+        (["person.mp4", "place.png", "-o", "folder.mp4"], "folder.mp4: is a folder"),
+        (["person.mp4", "place.png", "-o", "out.mp4", "--mask", "black.png"], "the mask is all black"),
+        (["clear.png", "place.mp4", "-o", "out.mp4"], "shows nobody"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(
     desk: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     (desk / "broken.mp4").write_bytes((desk / "person.mp4").read_bytes()[:300])
+    (desk / "folder.mp4").mkdir()
+    Image.new("L", (WIDTH, HEIGHT)).save("black.png")
+    Image.new("RGBA", (WIDTH, HEIGHT)).save("clear.png")
     with av.open("tone.m4a", "w", format="mp4") as container:
         sound = container.add_stream("aac", rate=48000)
         block = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -715,8 +739,8 @@ def test_bad_input_is_one_line_and_exit_code_two(
         frame.color_trc = 16
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    mask = [] if arguments[0].endswith("png") or arguments[0] != "person.mp4" else ["--mask", "mask.mkv"]
-    assert main(["video", *arguments, *(mask or ["--mask", "mask.mkv"])]) == 2
+    mask = [] if "--mask" in arguments or arguments[0] == "clear.png" else ["--mask", "mask.mkv"]
+    assert main(["video", *arguments, *mask]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and says in lines[0]
     assert not (desk / "out.mp4").exists()
@@ -746,7 +770,7 @@ def test_work_ahead_is_bounded_and_hands_errors_on() -> None:
 
     stream = ahead(numbers(), waiting=2)
     assert next(stream) == 0
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert len(made) <= 5
     with pytest.raises(ValueError, match="the end"):
         list(ahead(numbers(), waiting=2))
@@ -764,6 +788,59 @@ def test_a_mask_of_another_size_is_refused(desk: Path) -> None:
     options = VideoOptions(mask=str(desk / "small.png"))
     with pytest.raises(ValueError, match="the mask is 8x8 px, the portrait 96x64"):
         compose_video(desk / "person.mp4", desk / "place.png", desk / "out.mp4", IDENTITY, None, options)
+
+
+def test_a_cut_out_can_be_the_mask_of_a_clip(desk: Path) -> None:
+    film(desk / "still.mp4", [person()] * 3)
+    assert (
+        main(["video", "still.mp4", "place.png", "--mask", "person.png", "--harmonizer", "none", "-o", "out.mp4"]) == 0
+    )
+    frame = next(read_frames(open_clip(desk / "out.mp4"))).pixels.astype(int)
+    assert np.abs(frame[HEIGHT // 2, WIDTH // 2] - (200, 60, 50)).max() <= 10
+    assert np.abs(frame[2, 2] - ramp(WIDTH, HEIGHT)[2, 2]).max() <= 6
+
+
+def test_a_person_that_a_mask_shows_may_be_small(desk: Path) -> None:
+    picture, alpha = np.zeros((600, 600, 3), np.uint8), np.zeros((600, 600), np.float32)
+    picture[280:320, 280:320], alpha[280:320, 280:320] = (200, 60, 50), 1.0  # 0.4 % of the frame
+    drawn, state = FrameStep(IDENTITY)(picture, np.full((600, 600, 3), 77, np.uint8), State(), 0.0, alpha)
+    assert state.cut is not None and (drawn[300, 300] != 77).any()
+    assert FrameStep(IDENTITY)(picture, drawn, State(), 0.0, alpha * 0)[1].cut is None
+    assert FrameStep(IDENTITY)(picture, drawn, State(), 0.0, alpha * 0.05)[1].cut is None
+
+
+def test_a_still_without_a_person_is_an_error_and_no_empty_video(desk: Path) -> None:
+    class Blind(Threshold):
+        config, stride = MattingConfig(), 32
+
+        def forward(self, portrait: Tensor, previous: Tensor | None = None) -> Tensor:
+            return torch.full_like(portrait[:, :1], -20.0)
+
+    Image.fromarray(ramp(WIDTH, HEIGHT)).save("nobody.jpg")
+    with pytest.raises(ValueError, match="no person found in the portrait"):
+        compose_video("nobody.jpg", "place.mp4", "out.mp4", IDENTITY, Blind())
+    assert not [thread for thread in threading.enumerate() if thread.name == "hpbnet-video"]
+    assert not (desk / "out.mp4").exists()
+
+
+def test_a_stills_framing_is_told_as_for_a_picture(desk: Path) -> None:
+    report = compose_video("person.png", "place.mp4", "out.mp4", IDENTITY, None, VideoOptions(scale=3.0))
+    assert any("enlarged" in notice for notice in report.notices)
+
+
+def test_pictures_and_formats_of_pictures_are_no_clips(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["matte", "place.png", "--mask", "person.png", "-o", "out.mov"]) == 2
+    assert "place.png is a picture; a clip is needed" in capsys.readouterr().err
+    assert main(["matte", "person.mp4", "--mask", "mask.mkv", "-o", "out.mov", "--format", "png"]) == 2
+    assert "--format is of pictures" in capsys.readouterr().err
+    (desk / "out.mov").write_bytes(b"mine")
+    assert main(["matte", "person.mp4", "--mask", "mask.mkv", "-o", "out.mov", "--skip-existing"]) == 0
+    assert (desk / "out.mov").read_bytes() == b"mine"
+
+
+def test_the_size_of_a_video_is_told_as_a_pictures(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*VIDEO, "--end", "0.1", "--json", "--size", "65x48"]) == 0
+    assert json.loads(capsys.readouterr().out)["size"] == [64, 48]
 
 
 def test_a_cut_out_clip_is_transparent_and_keeps_the_persons_colours(desk: Path) -> None:

@@ -47,6 +47,10 @@ def command(portrait: Path, output: Output, mask: Path | None, network: str | No
 
 def _cut_out_clip(portrait: Path, output: Output, mask: Path | None, network: str, alpha_only: bool) -> int:
     """Cut the person out of every frame of a clip."""
+    if output.format is not None:
+        raise ValueError(f"--format is of pictures; {output.path.name} is a clip, whose name tells its format")
+    if output.skip_existing and output.path.exists():
+        return 0
     from ..pipeline import Pipeline
     from ..video.options import VideoOptions
     from ..video.run import cut_out_video

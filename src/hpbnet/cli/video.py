@@ -71,7 +71,8 @@ def tell(report: "Report", as_json: bool) -> int:
     for notice in report.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:
-        click.echo(json.dumps(asdict(report) | {"path": str(report.path), "shares": dict(report.shares)}))
+        plain = {"path": str(report.path), "size": report.size[::-1], "shares": dict(report.shares)}  # width, height
+        click.echo(json.dumps(asdict(report) | plain))
     if report.interrupted:
         kept = f"{report.path} holds the first {report.seconds:.1f} s" if report.frames else "nothing was written"
         click.echo(f"hpbnet: interrupted: {kept}", err=True)

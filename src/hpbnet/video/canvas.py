@@ -25,6 +25,7 @@ class FrameWindow:
     canvas: tuple[int, int]  # height and width [px]
     target: tuple[float, float, float, float]  # top, left, bottom, right [px] of the canvas; may reach beyond it
     flip: bool = False
+    notices: tuple[str, ...] = ()  # what the eye should know of it
 
     def map(self, size: tuple[int, int]) -> NDArray[np.float64]:
         """Return the 2x3 map from the pixels of a frame of `size` (height, width) to those of the canvas."""
@@ -80,12 +81,13 @@ def frame_window(
         return FrameWindow(canvas, (0, left, canvas[0], left + wide), framing.flip)
     full = resize(alpha, size[::-1], cv2.INTER_LINEAR)
     blank = torch.empty(1, 1, 1, 1).expand(1, 3, *canvas)
-    placement, _ = plan_placement(torch.from_numpy(full)[None, None], blank, framing)
+    placement, notices = plan_placement(torch.from_numpy(full)[None, None], blank, framing)
     source, target = placement.source, placement.target
     down = (target[2] - target[0]) / (source[2] - source[0])
     across = (target[3] - target[1]) / (source[3] - source[1])
     top, left = round(target[0] - source[0] * down), round(target[1] - source[1] * across)
-    return FrameWindow(canvas, (top, left, top + round(size[0] * down), left + round(size[1] * across)), framing.flip)
+    target = top, left, top + round(size[0] * down), left + round(size[1] * across)
+    return FrameWindow(canvas, target, framing.flip, notices)
 
 
 def fit_scene(pixels: Pixels, canvas: tuple[int, int], fit: Literal["cover", "contain"], blur: float) -> Pixels:

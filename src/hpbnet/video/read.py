@@ -88,10 +88,12 @@ def open_clip(path: str | Path) -> Clip:
     """Look into a video file, and decode its first frame to be sure.
 
     Raises:
-        ValueError: it is no video, holds sound only or no frame at all, or is HDR.
+        ValueError: it is no video, a picture, holds sound only or no frame at all, or is HDR.
         OSError: it cannot be opened.
     """
     path = Path(path)
+    if is_picture(path) and path.is_file():  # FFmpeg would take it for a clip of one frame
+        raise ValueError(f"{path} is a picture; a clip is needed")
     with _opened(path) as container:
         if not container.streams.video:
             kind = "sound only" if container.streams.audio else "no video"
@@ -144,7 +146,7 @@ def read_frames(clip: Clip, start: float = 0.0, end: float | None = None) -> Ite
                 return
             if pts < first:
                 continue
-            pixels, alpha = _to_pixels(decoded, stream)
+            pixels, alpha = _sized(_to_pixels(decoded, stream), clip.size)
             before = Frame(pixels, pts, float(pts * clip.time_base), alpha)
             yield before
         if before is not None:
@@ -236,6 +238,14 @@ def _to_pixels(frame: "VideoFrame", stream: "VideoStream") -> tuple[Pixels, Pixe
     if has_alpha:
         return np.ascontiguousarray(pixels[:, :, :3]), np.ascontiguousarray(pixels[:, :, 3])
     return pixels, None
+
+
+def _sized(planes: tuple[Pixels, Pixels | None], size: tuple[int, int]) -> tuple[Pixels, Pixels | None]:
+    """Bring a frame to the clip's height and width: a stream may change its own on the way."""
+    pixels, alpha = planes
+    if pixels.shape[:2] == size:
+        return planes
+    return resize(pixels, size[::-1]), None if alpha is None else resize(alpha, size[::-1])
 
 
 def resize(image: Array, size: tuple[int, int], way: int = cv2.INTER_AREA) -> Array:

@@ -4,7 +4,8 @@ Memory does not grow with the length of the clip: no more than a few frames wait
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -51,6 +52,7 @@ class _Counts:
     repeated: int = 0
     empty: int = 0
     cuts: int = 0
+    framing: tuple[str, ...] = ()  # notices
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ class _Moment:
     judgement: Judgement | None = None
     picture: Pixels | None = None
     opacity: Pixels | None = None  # of the picture, if it has any
+
+
+Stage = Generator[_Moment, None, None]  # work ahead of who asks for it, in its thread until it is closed
 
 
 def compose_video(
@@ -122,7 +127,7 @@ def cut_out_video(
 
 
 def _make(
-    drawn: Iterator[_Moment],
+    drawn: Stage,
     film: Film,
     sound: Sound | None,
     clip: Clip,
@@ -148,9 +153,9 @@ def _make(
     finally:
         if sound is not None:
             sound.close()
-    size, elapsed = (film.height, film.width), time.perf_counter() - started
+    elapsed = time.perf_counter() - started
     shares = tuple(step.clock.seconds.items())
-    report = Report(film.path, writer.frames, writer.seconds, size, elapsed, shares, interrupted=interrupted)
+    report = Report(film.path, writer.frames, writer.seconds, writer.size, elapsed, shares, interrupted=interrupted)
     notices = (*notices, *writer.notices, *_tell(counts))
     return replace(report, repeated=counts.repeated, empty=counts.empty, cuts=counts.cuts, notices=notices)
 
@@ -187,51 +192,57 @@ def _moments(
         yield _Moment(frame, place, known)
 
 
-def _judged(moments: Iterable[_Moment], step: FrameStep, counts: _Counts) -> Iterator[_Moment]:
+def _judged(moments: Stage, step: FrameStep, counts: _Counts) -> Iterator[_Moment]:
     state = State()
-    for moment in moments:
-        frame, scene = moment.frame, moment.scene
-        assert scene is not None
-        judgement, state = step.judge(frame.pixels, scene, state, frame.time, moment.alpha)
-        counts.empty += judgement.cut is None
-        counts.cuts = state.cuts
-        yield replace(moment, judgement=judgement)
+    with closing(moments):
+        for moment in moments:
+            frame, scene = moment.frame, moment.scene
+            assert scene is not None
+            judgement, state = step.judge(frame.pixels, scene, state, frame.time, moment.alpha)
+            counts.empty += judgement.cut is None
+            counts.cuts = state.cuts
+            counts.framing = () if state.window is None else state.window.notices
+            yield replace(moment, judgement=judgement)
 
 
-def _drawn(moments: Iterable[_Moment], step: FrameStep) -> Iterator[_Moment]:
-    for moment in moments:
-        assert moment.judgement is not None and moment.scene is not None
-        picture = step.draw(moment.frame.pixels, moment.scene, moment.judgement)
-        yield replace(moment, picture=picture, judgement=None)
+def _drawn(moments: Stage, step: FrameStep) -> Iterator[_Moment]:
+    with closing(moments):
+        for moment in moments:
+            assert moment.judgement is not None and moment.scene is not None
+            picture = step.draw(moment.frame.pixels, moment.scene, moment.judgement)
+            yield replace(moment, picture=picture, judgement=None)
 
 
-def _cut_out(moments: Iterable[_Moment], step: FrameStep, counts: _Counts, alpha_only: bool) -> Iterator[_Moment]:
+def _cut_out(moments: Stage, step: FrameStep, counts: _Counts, alpha_only: bool) -> Iterator[_Moment]:
     """Make the person's own colours and the alpha of each frame."""
     state = State()
-    for moment in moments:
-        pixels = moment.frame.pixels
-        state = step.find(pixels, state, moment.frame.time, moment.alpha)
-        counts.empty += state.cut is None
-        counts.cuts = state.cuts
-        height, width = pixels.shape[:2]
-        colors, alpha = np.zeros_like(pixels), np.zeros((height, width), np.float32)
-        if state.cut is not None:
-            started = now()
-            box = (0, 0, height, width)
-            place = FrameWindow((height, width), box).part(state.cut.region, (height, width))
-            alpha = np.ascontiguousarray(place.draw(state.cut.alpha, box))
-            planes = person_planes(pixels, alpha, state.cut, place, box)
-            colors = cv2.merge([plane.mul(255).add_(0.5).byte().numpy() for plane in planes])
-            spread = place.draw(state.cut.sides[0], box)[alpha == 0]
-            colors[alpha == 0] = (spread * 255 + 0.5).astype(np.uint8)  # or the old background would be kept, unseen
-            step.clock.add("apply", started)
-        opacity = (alpha * 255 + 0.5).astype(np.uint8)
-        picture = cv2.merge([opacity] * 3) if alpha_only else colors
-        yield replace(moment, picture=cast(Pixels, picture), opacity=None if alpha_only else opacity)
+    with closing(moments):
+        for moment in moments:
+            pixels = moment.frame.pixels
+            state = step.find(pixels, state, moment.frame.time, moment.alpha)
+            counts.empty += state.cut is None
+            counts.cuts = state.cuts
+            height, width = pixels.shape[:2]
+            colors, alpha = np.zeros_like(pixels), np.zeros((height, width), np.float32)
+            if state.cut is not None:
+                started = now()
+                box = (0, 0, height, width)
+                place = FrameWindow((height, width), box).part(state.cut.region, (height, width))
+                alpha = np.ascontiguousarray(place.draw(state.cut.alpha, box))
+                planes = person_planes(pixels, alpha, state.cut, place, box)
+                colors = cv2.merge([plane.mul(255).add_(0.5).byte().numpy() for plane in planes])
+                spread = place.draw(state.cut.sides[0], box)[alpha == 0]
+                colors[alpha == 0] = (spread * 255 + 0.5).astype(
+                    np.uint8
+                )  # or the old background would be kept, unseen
+                step.clock.add("apply", started)
+            opacity = (alpha * 255 + 0.5).astype(np.uint8)
+            picture = cv2.merge([opacity] * 3) if alpha_only else colors
+            yield replace(moment, picture=cast(Pixels, picture), opacity=None if alpha_only else opacity)
 
 
 def _write(
-    moments: Iterator[_Moment],
+    moments: Stage,
     writer: VideoWriter,
     clip: Clip,
     options: VideoOptions,
@@ -253,7 +264,7 @@ def _write(
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        moments.close()  # type: ignore[attr-defined]
+        moments.close()
     writer.close(whole=not interrupted)
     return interrupted
 
@@ -277,7 +288,7 @@ def _sound(portrait: Source, background: Source, options: VideoOptions) -> tuple
 
 
 def _tell(counts: _Counts) -> tuple[str, ...]:
-    notices = []
+    notices = [*counts.framing]
     if counts.repeated:
         notices.append(f"{counts.repeated} frames could not be decoded; the frames before them are repeated")
     if counts.empty:

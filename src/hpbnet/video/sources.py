@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from ..image import read_picture
+from ..image import read_mask, read_picture
 from ..image.picture import to_samples
 from .canvas import fit_scene
 from .options import VideoOptions
@@ -107,16 +107,23 @@ def scene_at(background: Source, options: VideoOptions, canvas: tuple[int, int])
 def mask_at(source: object, portrait: Source) -> Callable[[float], Floats]:
     """Read a mask that is a picture or a clip -> the alpha [H,W] at a time [s]."""
     assert isinstance(source, str | Path)
-    opened = open_source(source)
-    if opened.size != portrait.size:
-        (height, width), (rows, columns) = opened.size, portrait.size
-        raise ValueError(f"the mask is {width}x{height} px, the portrait {columns}x{rows}; they must agree")
-    if isinstance(opened, Still):
-        alpha = _unit(opened.pixels[:, :, 1])
+    if is_picture(source):
+        alpha: Floats = read_mask(Path(source))[0, 0].numpy()
+        _check_size((alpha.shape[0], alpha.shape[1]), portrait)
+        if not alpha.any():
+            raise ValueError("the mask is all black: white shows where the person is")
         return lambda time: alpha
+    opened = open_clip(source)
+    _check_size(opened.size, portrait)
     seeker = background_at(opened, VideoOptions(background_end="freeze"), opened.size)
     next(seeker)
     return lambda time: _unit(seeker.send(time)[:, :, 1])
+
+
+def _check_size(size: tuple[int, int], portrait: Source) -> None:
+    if size != portrait.size:
+        (height, width), (rows, columns) = size, portrait.size
+        raise ValueError(f"the mask is {width}x{height} px, the portrait {columns}x{rows}; they must agree")
 
 
 def to_alpha(alpha: Pixels | None) -> Floats | None:

@@ -23,7 +23,7 @@ from ..finish import grade
 from ..harmonize import Harmonizer, identity
 from ..image.picture import to_planes
 from ..layers import Layers
-from ..matte import LEAST_COVERAGE, estimate_alpha
+from ..matte import LEAST_COVERAGE, check_coverage, estimate_alpha
 from .canvas import FrameWindow, frame_window
 from .cutout import (
     LOOK_PIXELS,
@@ -50,6 +50,7 @@ GRID_SECONDS = 0.8  # [s] time constant of the grid
 LOOK_SECONDS = 1.0  # [s] between two looks at the whole frame
 ESTIMATE_SECONDS = 0.4  # [s] between two questions to the harmonizer; half the time constant of its grid
 _JUDGED_SIDE = 256  # [px] of the square on which colours are judged
+_LEAST_KNOWN, _LEAST_ALPHA = 1e-4, 0.1  # share of a frame, and greatest alpha, of a person that a mask shows
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,9 @@ class FrameStep:
         else:
             cut, state = self._look(frame, state, time)
         self.clock.add("matte", started)
-        if cut is None or coverage(cut, frame.shape[:2]) < LEAST_COVERAGE:
+        if cut is None or is_nobody(cut, frame.shape[:2]):
+            if self.still:
+                raise ValueError(f"the portrait or its mask shows nobody: no alpha is above {_LEAST_ALPHA}, or too few")
             light, cuts = state.light, state.cuts
             return State(time, window=state.window, portrait=portrait, scene=state.scene, light=light, cuts=cuts)
         return replace(state, time=time, cut=cut, portrait=portrait)
@@ -176,7 +179,9 @@ class FrameStep:
         if self.still and before is not None:
             return before
         if alpha is None:
-            alpha = estimate_alpha(self._network(self.matting), to_planes(frame))[0, 0].numpy()
+            found = estimate_alpha(self._network(self.matting), to_planes(frame))
+            check_coverage(found)
+            alpha = found[0, 0].numpy()
         return known_cut_out(frame, alpha)
 
     def _look(self, frame: Pixels, state: State, time: float) -> tuple[CutOut | None, State]:
@@ -291,6 +296,13 @@ def coverage(cut: CutOut, size: tuple[int, int]) -> float:
     """Return the share of a frame of `size` (height, width) that a person fills."""
     top, left, bottom, right = cut.region
     return float(cut.coarse.mean()) * (bottom - top) * (right - left) / (size[0] * size[1])
+
+
+def is_nobody(cut: CutOut, size: tuple[int, int]) -> bool:
+    """Tell whether a cut-out is too little of a frame of `size`; what a mask shows may be less than what is found."""
+    if cut.known is None:
+        return coverage(cut, size) < LEAST_COVERAGE
+    return coverage(cut, size) < _LEAST_KNOWN or float(cut.known.max()) <= _LEAST_ALPHA
 
 
 def judged_layers(cut: CutOut, place: FrameWindow, background: Pixels) -> Layers:

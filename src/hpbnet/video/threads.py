@@ -4,7 +4,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -55,8 +55,11 @@ def shared_cores() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def ahead(items: Iterable[Item], waiting: int = _WAITING) -> Iterator[Item]:
-    """Work through an iterable in a thread of its own, at most `waiting` items ahead; its errors are raised here."""
+def ahead(items: Iterable[Item], waiting: int = _WAITING) -> Generator[Item, None, None]:
+    """Work through an iterable in a thread of its own, at most `waiting` items ahead; its errors are raised here.
+
+    Who asks for the items closes the generator when done with it, errors included: the thread ends by that.
+    """
     ready: queue.Queue[tuple[Item | None, BaseException | None, bool]] = queue.Queue(waiting)
     stop = threading.Event()
 

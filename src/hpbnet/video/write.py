@@ -3,6 +3,7 @@
 Knows codecs, containers and colour tags. The file appears under its name when it is complete, and not before.
 """
 
+import errno
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,11 +36,12 @@ class Encoder:
     format: str  # of pixels
     alpha_format: str | None  # with alpha, if it can
     options: tuple[tuple[str, str], ...] = ()
+    most_crf: int = 63
 
 
 ENCODERS: dict[Codec, Encoder] = {
-    "h264": Encoder("libx264", 20, "yuv420p", None, (("preset", "veryfast"),)),
-    "hevc": Encoder("libx265", 24, "yuv420p", None, (("preset", "veryfast"), ("x265-params", "log-level=error"))),
+    "h264": Encoder("libx264", 20, "yuv420p", None, (("preset", "veryfast"),), 51),
+    "hevc": Encoder("libx265", 24, "yuv420p", None, (("preset", "veryfast"), ("x265-params", "log-level=error")), 51),
     "vp9": Encoder("libvpx-vp9", 31, "yuv420p", "yuva420p", (("b", "0"), ("deadline", "realtime"), ("cpu-used", "6"))),
     "av1": Encoder("libsvtav1", 32, "yuv420p", None, (("preset", "10"),)),
     "prores": Encoder("prores_ks", None, "yuv422p10le", "yuva444p10le", ()),
@@ -166,7 +168,8 @@ class VideoWriter:
         self.encoder = ENCODERS[codec]
         self._format = self.encoder.alpha_format if film.alpha else self.encoder.format
         self._size = _even(film.width), _even(film.height)
-        if self._size != (film.width, film.height) and self._format == "yuv420p":
+        self._check_crf(codec)
+        if self._size != (film.width, film.height):
             self.notices.append(f"{film.width}x{film.height} px is odd; the result is {self._size[0]}x{self._size[1]}")
         self.frames = 0
         self._tail = 0.0 if sound is None else sound.tail
@@ -180,6 +183,11 @@ class VideoWriter:
         except BaseException:
             self.abandon()
             raise
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the result [px], which are even."""
+        return self._size[1], self._size[0]
 
     def write(self, pixels: Pixels, pts: int, alpha: Pixels | None = None) -> None:
         """Encode a picture [H,W,3], with alpha [H,W] if the film has it."""
@@ -229,11 +237,20 @@ class VideoWriter:
             self._container.close()
         self._part.unlink(missing_ok=True)
 
+    def _check_crf(self, codec: Codec) -> None:
+        crf = self.film.crf
+        if crf is not None and self.encoder.crf is None:
+            self.notices.append(f"{codec} has no crf; its quality is fixed")
+        elif crf is not None and crf > self.encoder.most_crf:
+            raise ValueError(f"crf is {crf}; expected at most {self.encoder.most_crf} for {codec}")
+
     def _open(self) -> "OutputContainer":
         import av
 
         movie = self.film.path.suffix.lower() in (".mp4", ".m4v", ".mov")
         options = {"movflags": "faststart"} if movie else {}
+        if self.film.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder, a file was expected", str(self.film.path))
         try:
             self._part.touch()
         except OSError as error:
