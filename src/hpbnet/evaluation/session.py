@@ -65,6 +65,8 @@ def reopen(rows_file: Path, dataset: Path | None = None, names: Path | None = No
         ValueError: no rows, or no such dataset or method.
     """
     rows = read_rows(rows_file)
+    if not rows:
+        raise ValueError(f"{rows_file} holds no rows of an evaluation")
     if dataset is None:
         return Session(rows, (), None, ())
     data = read_dataset(dataset, names)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..image import write_bytes
 from .engines import Engine, run
-from .job import Job, item_name, make
+from .job import Job, item_name, load_relighter, make, read_lights
 
 FOLDERS = ("composite_images", "masks", "real_images")
 MANIFEST, OPTIONS = "manifest.jsonl", "synthesis.json"
@@ -69,8 +69,11 @@ def claim(folder: Path, job: Job) -> None:
     """Make a folder a job's by its `synthesis.json`, or check that it is.
 
     Raises:
-        ValueError: the folder holds what another job made.
+        ValueError: the folder holds what another job made, or the job's relighter or lights cannot be read.
+        OSError: a file of the job cannot be opened.
     """
+    load_relighter(job.relighter)  # before the folder is bound to them
+    read_lights(job.illuminants, job.lights)
     wanted = job.describe()
     before = json.loads((folder / OPTIONS).read_text()) if (folder / OPTIONS).is_file() else wanted
     if before != wanted:

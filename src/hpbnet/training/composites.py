@@ -234,8 +234,8 @@ class HeldOut(Dataset[CompositeItem]):
     mirrored surroundings (a framing). Their masks are hard and cut too large, which training items' seldom are.
     """
 
-    def __init__(self, pool: Path, size: int, held_out: bool, count: int = 192) -> None:
-        self.pool, self.size, self.held_out = Pool(pool), size, held_out
+    def __init__(self, pool: Pool, size: int, held_out: bool, count: int = 192) -> None:
+        self.pool, self.size, self.held_out = pool, size, held_out
         self.indices = np.linspace(0, len(self.pool) - 1, count).astype(int)
 
     def __len__(self) -> int:

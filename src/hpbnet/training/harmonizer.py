@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..checkpoint import Plain, read_checkpoint
+from ..checkpoint import Plain, read_checkpoint, read_foreign_tensors
 from ..metrics import lpips
 from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork, apply_change
 from ..networks.perceptual import FeatureStack, load_frozen, squeezenet
+from ..synthesis.pool import Pool
 from .composites import Composites, HeldOut
 from .config import TrainConfig
 from .run import Ema, Run, autocast, batches, learning_rate
@@ -24,7 +25,7 @@ _HARDLY_VISIBLE = (5 / 255) ** 2  # mean squared error below which a change hard
 class HarmonizerTraining(TrainConfig):
     """What a harmonizer run needs to know; `data` holds pools of items (`synthesis/shards.py`)."""
 
-    validation: str = ""  # a pool of validation portraits
+    validation: str = ""  # a pool of validation portraits; no validation without it
     scenes: str = ""  # folder of pictures without people, with index.csv; no exchanged backgrounds without it
     illuminants: str = ""  # [N,3] measured illuminant chromaticities (.npy); black bodies without it
     channels: tuple[int, ...] = (48, 88, 144, 224)
@@ -61,6 +62,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
     parts = {"network": network, "optimizer": optimizer, "ema": ema}
     step = run.load(parts)
     stack = load_squeezenet(config.squeezenet) if config.perceptual else None
+    validation = Pool(config.validation) if config.validation else None
     dataset = Composites(Path(config.data), config.size, config.seed, config.scenes, config.illuminants)
 
     for batch in batches(dataset, config, step):
@@ -88,8 +90,8 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
         # Bookkeeping.
         if step % config.log_every == 0:
             run.log(step, {name: value.item() for name, value in losses.items()})
-        if step % config.validate_every == 0 or step == config.steps:
-            run.log(step, validate(ema, network.config, config))
+        if validation and (step % config.validate_every == 0 or step == config.steps):
+            run.log(step, validate(ema, network.config, config, validation))
         if step % config.checkpoint_every == 0 or step == config.steps:
             provenance: dict[str, Plain] = {
                 "data": "disturbed portraits (MODEL_CARD.md)",
@@ -151,7 +153,7 @@ def load_squeezenet(path: str) -> FeatureStack:
     """Load the published SqueezeNet 1.1 from a file of tensors, frozen."""
     if not path:
         raise ValueError("perceptual needs squeezenet=FILE: the published weights of SqueezeNet 1.1")
-    return load_frozen(squeezenet(), torch.load(path, map_location="cpu", weights_only=True))
+    return load_frozen(squeezenet(), read_foreign_tensors(path))
 
 
 def feature_distance(stack: FeatureStack, picture: Tensor, real: Tensor) -> Tensor:
@@ -174,13 +176,13 @@ def pyramid_error(error: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(ema: Ema, network_config: HarmonizerConfig, config: HarmonizerTraining) -> Mapping[str, float]:
+def validate(ema: Ema, network_config: HarmonizerConfig, config: HarmonizerTraining, pool: Pool) -> Mapping[str, float]:
     """MSE ratio and harm of the averaged weights on pool items of validation portraits and on held-out kinds."""
     probe = HarmonizerNetwork(network_config).eval()
     probe.load_state_dict(ema.shadow)
     results: dict[str, float] = {}
     for kind in ("pool", "held_out"):
-        loader = DataLoader(HeldOut(Path(config.validation), config.size, kind == "held_out"), batch_size=16)
+        loader = DataLoader(HeldOut(pool, config.size, kind == "held_out"), batch_size=16)
         before, after = [], []
         for batch in loader:
             composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255
