@@ -118,11 +118,13 @@ def test_numbers_can_be_had_as_json(dataset: Dataset, capsys: pytest.CaptureFixt
         (["pairs", "--download", "vgg16"], "--download needs --weights or $HPBNET_METRIC_WEIGHTS"),
         (["pairs", "--method", "reinhard", "--method", "reinhard"], "two methods are called reinhard"),
         (["--from-rows", "nowhere.jsonl"], "nowhere.jsonl: No such file"),
+        (["--from-rows", "words.txt"], "words.txt holds no rows of an evaluation"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_two(
     dataset: Dataset, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
 ) -> None:
+    Path("words.txt").write_text("words")
     assert main(["evaluate", *arguments]) == 2
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert err.startswith("hpbnet: ") and complaint in err

@@ -241,6 +241,16 @@ def test_a_job_that_cannot_be_done_is_refused(job: Job, change: dict[str, object
         replace(job, **change)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"relighter": "sun"}, {"relighter": "dpr:no.t7"}, {"illuminants": Path("no.npy")}, {"lights": Path("no")}],
+)
+def test_a_job_that_cannot_begin_leaves_no_folder_behind(folder: Path, job: Job, change: dict[str, object]) -> None:
+    with pytest.raises((ValueError, OSError)):
+        list(synthesize(replace(job, **change), folder / "set", 1, Engine()))  # type: ignore[arg-type]
+    assert not (folder / "set").exists()
+
+
 def test_an_unknown_relighter_is_refused() -> None:
     with pytest.raises(ValueError, match="no relighter 'sun'; there are: builtin, dpr:PATH"):
         load_relighter("sun")
