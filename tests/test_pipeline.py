@@ -89,6 +89,20 @@ def test_portrait_with_transparency_needs_no_mask(pipeline: Pipeline) -> None:
         pipeline(PORTRAIT, BACKGROUND)
 
 
+def test_transparency_that_leaves_out_next_to_nothing_is_no_mask() -> None:
+    class Upper(MattingNetwork):
+        def forward(self, portrait: torch.Tensor, previous: torch.Tensor | None = None) -> torch.Tensor:
+            logits = torch.full_like(portrait[:, :1], -20.0)
+            logits[:, :, : logits.shape[2] // 2] = 20.0
+            return logits
+
+    screenshot = np.dstack([PORTRAIT, np.full(PORTRAIT.shape[:2], 255, np.uint8)])
+    screenshot[0, 0, 3] = 0  # a round corner
+    found = Pipeline(dim, Upper(MattingConfig()).eval()).matte(screenshot)
+    assert 0.3 < found.alpha.mean() < 0.7 and "not taken for a mask" in found.notices[0]
+    assert Pipeline(dim).matte(screenshot).alpha.mean() > 0.99
+
+
 def test_matting_network_is_used_where_there_is_no_mask() -> None:
     torch.manual_seed(0)
     network = MattingNetwork(MattingConfig(channels=(8, 8, 8, 8, 8), blocks=(0, 1, 1, 1, 1), size=64)).eval()

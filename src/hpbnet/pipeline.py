@@ -17,7 +17,7 @@ from .framing import plan_placement
 from .harmonize import Harmonizer, harmonizer_by_name
 from .image import Picture, Source, encode_picture, format_of, read_mask, read_picture, write_bytes, write_picture
 from .layers import Layers, fit_background, place
-from .matte import estimate_foreground, matte
+from .matte import MOST_COVERAGE, estimate_foreground, matte
 from .models import embedded, load_network
 from .networks.matting import MattingNetwork
 from .onnx_matting import PUBLISHED, load_onnx_matting, names_onnx
@@ -177,12 +177,15 @@ class Pipeline:
         if mask is not None:
             alpha = _read_mask(mask, picture, "the portrait")
             return CutOut(estimate_foreground(picture.pixels, alpha), alpha, picture.depth, picture.notices)
-        if picture.alpha is not None:
-            return CutOut(picture.pixels, picture.alpha, picture.depth, picture.notices)
         matting = self.matting if network is None else _load_matting(network)
+        notices = picture.notices
+        if picture.alpha is not None:
+            if matting is None or picture.alpha.mean().item() <= MOST_COVERAGE:
+                return CutOut(picture.pixels, picture.alpha, picture.depth, notices)
+            notices = (*notices, "the portrait's transparency leaves out next to nothing, and is not taken for a mask")
         if matting is None:
             raise ValueError("this pipeline was made without matting: give a mask, or a portrait with transparency")
-        return CutOut(*matte(matting, picture.pixels), picture.depth, picture.notices)
+        return CutOut(*matte(matting, picture.pixels), picture.depth, notices)
 
     @torch.no_grad()
     def harmonize(
