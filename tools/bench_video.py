@@ -25,7 +25,9 @@ def make_clips(folder: Path, width: int, height: int, seconds: int) -> tuple[Pat
     import numpy as np
     from skimage import data
 
-    face, place = (cv2.resize(picture, (width, height)) for picture in (data.astronaut(), data.rocket()))
+    square = data.astronaut()
+    upper = square[: round(len(square) * height / width)]  # in the clip's proportions: a stretched face is none
+    face, place = (cv2.resize(picture, (width, height)) for picture in (upper, data.rocket()))
     with av.open(str(folder / "person.mp4"), "w") as container:
         video = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
