@@ -34,7 +34,8 @@ def command(
     """Measure how steadily methods colour the person of PORTRAIT before BACKGROUND.
 
     Without BACKGROUND the person is disturbed by one constant change and put back before what was filmed, so that the
-    truth is known. By default four methods are compared: steady, independent, frozen, and reinhard frame by frame.
+    truth is known. By default four methods are compared: learned steady, independent and frozen, and reinhard frame by
+    frame.
     """
     from tqdm import tqdm
 

@@ -39,7 +39,7 @@ from .steadiness import (
 _SIDE = 320  # [px] longer side at which clips are measured
 _GAINS = np.array([1.25, 1.0, 0.7], np.float32)  # of R, G, B: the constant disturbance where the truth is wanted
 _LUMA = np.array(LUMA)
-DEFAULT_METHODS = ("covariance", "covariance:independent", "covariance:frozen", "reinhard:independent")
+DEFAULT_METHODS = ("learned", "learned:independent", "learned:frozen", "reinhard:independent")
 
 
 @dataclass(frozen=True)
