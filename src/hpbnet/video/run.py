@@ -232,9 +232,8 @@ def _cut_out(moments: Stage, step: FrameStep, counts: _Counts, alpha_only: bool)
                 planes = person_planes(pixels, alpha, state.cut, place, box)
                 colors = cv2.merge([plane.mul(255).add_(0.5).byte().numpy() for plane in planes])
                 spread = place.draw(state.cut.sides[0], box)[alpha == 0]
-                colors[alpha == 0] = (spread * 255 + 0.5).astype(
-                    np.uint8
-                )  # or the old background would be kept, unseen
+                # or the old background would be kept, unseen
+                colors[alpha == 0] = (spread * 255 + 0.5).astype(np.uint8)
                 step.clock.add("apply", started)
             opacity = (alpha * 255 + 0.5).astype(np.uint8)
             picture = cv2.merge([opacity] * 3) if alpha_only else colors
