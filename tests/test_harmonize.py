@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hpbnet.affine_grid import AffineGrid
 from hpbnet.checkpoint import Checkpoint, write_checkpoint
 from hpbnet.color import lab_to_rgb, masked_mean, rgb_to_lab
 from hpbnet.harmonize import (
@@ -149,6 +150,16 @@ def test_an_untrained_network_changes_nothing(generator: torch.Generator) -> Non
     harmonizer = learned(HarmonizerNetwork(TINY).eval())
     assert (layers.recolor(harmonizer(layers)).foreground - layers.foreground).abs().max() < 1e-5
     assert not harmonizer(layers).matrix.requires_grad
+
+
+def test_a_network_judges_a_picture_and_its_mirror_image_alike(generator: torch.Generator) -> None:
+    layers = red_dress_in_a_green_park(generator)
+    network = HarmonizerNetwork(TINY).eval()
+    torch.nn.init.normal_(network.local_head.weight, std=0.05, generator=generator)
+    mirrored = Layers(*(part.flip(3) for part in (layers.foreground, layers.alpha, layers.background)))
+    one, other = learned(network)(layers), learned(network)(mirrored)
+    assert (one.matrix - AffineGrid.identity().matrix).abs().max() > 0.01
+    assert torch.allclose(one.matrix, other.matrix.flip(-1), atol=1e-5)
 
 
 class Painter(nn.Module):

@@ -179,6 +179,15 @@ def test_unet_only_trains_without_a_prior_and_without_a_critic(tiny: HPBNetTrain
     assert all(name.startswith("unet.") for name in names)
 
 
+def test_a_training_goes_on_from_given_weights_of_its_own_sizes(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    first = train_hpbnet(replace(tiny, steps=1, validation=""), tmp_path / "first")
+    config = replace(tiny, steps=1, validation="", start=str(first), learning_rate=0.0, seed=5)
+    again, before = (read_checkpoint(path).tensors for path in (train_hpbnet(config, tmp_path / "second"), first))
+    assert all(torch.allclose(again[name], before[name], atol=2e-3) for name in before)
+    with pytest.raises(ValueError, match="trained with residual=False; expected the sizes of this run"):
+        train_hpbnet(replace(config, residual=True), tmp_path / "third")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -189,14 +189,14 @@ def test_training_items_depend_on_seed_and_index_alone(pool: Path, portraits: Pa
         assert item.composite.shape == item.real.shape == (3, 64, 64)
 
 
-def test_pools_below_one_folder_are_drawn_as_often(pool: Path, tmp_path: Path) -> None:
+def test_pools_below_one_folder_are_drawn_by_their_recipe_whatever_their_size(pool: Path, tmp_path: Path) -> None:
     shutil.copytree(pool / "000", tmp_path / "paper" / "000")
     shutil.copytree(pool / "000", tmp_path / "paper" / "001")
     shutil.copytree(pool / "000", tmp_path / "wide" / "000")
     (tmp_path / "wide" / "000" / "rows.jsonl").write_text('{"plain": false, "recipe": "wide"}\n' * 4)
     both = Composites(tmp_path, 64, 0)
     assert both.pool.recipes == ["paper"] * 8 + ["wide"] * 4
-    assert both.cumulative[[7, 11]] == pytest.approx([0.5, 1.0])
+    assert both.cumulative[[7, 11]] == pytest.approx([0.3 / 0.5, 1.0])
 
 
 def test_relit_items_give_their_light_to_new_ones(pool: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def judge(network: HarmonizerNetwork, triplet: Triplet) -> Judgement:
     size = network.config.size
     small = triplet.layers.resize(size, size)
     truth = F.interpolate(triplet.truth, (size, size), mode="area")
-    said = network(small.background, small.alpha)
+    said = network.judge(small.background, small.alpha)
     expected = math.sqrt(math.exp(said.log_error.item())) * 255
     harmonized = small.recolor(AffineGrid(said.matrix)).composite()
     squared = [((picture - truth) * 255).square() for picture in (harmonized, small.background)]

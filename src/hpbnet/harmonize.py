@@ -23,7 +23,7 @@ from .color import lab_to_rgb, masked_covariance, masked_mean, masked_mean_and_d
 from .color_temperature import match_color_temperature
 from .layers import Layers
 from .models import embedded, load_network
-from .networks.harmonizer import Harmonization, HarmonizerNetwork
+from .networks.harmonizer import HarmonizerNetwork
 from .networks.hpbnet import HPBNet
 
 Harmonizer = Callable[[Layers], AffineGrid]
@@ -135,7 +135,7 @@ def learned(network: HarmonizerNetwork) -> Harmonizer:
     @torch.no_grad()
     def harmonize(layers: Layers) -> AffineGrid:
         small = layers.resize(size, size)
-        answer: Harmonization = network(small.composite(), small.alpha)
+        answer = network.judge(small.composite(), small.alpha)
         return AffineGrid(answer.matrix)
 
     return harmonize

@@ -106,6 +106,12 @@ class HarmonizerNetwork(nn.Module):
         doubt = self.doubt_head(torch.cat([code.detach(), 0.3 * (moved + 1e-5).log() + 2], dim=1)).float()
         return Harmonization(change, doubt[:, 0].sigmoid(), doubt[:, 1])
 
+    def judge(self, composite: Tensor, mask: Tensor) -> Harmonization:
+        """Judge a batch of composites and their mirror images, and average the two answers."""
+        said = self(torch.cat([composite, composite.flip(3)]), torch.cat([mask, mask.flip(3)]))
+        (change, mirrored), *doubts = (part.chunk(2) for part in said)
+        return Harmonization((change + mirrored.flip(3)) / 2, *((first + second) / 2 for first, second in doubts))
+
 
 def apply_change(change: Tensor, image: Tensor) -> Tensor:
     """What a map of changes [B,12,h,w] adds to an image [B,3,H,W]."""

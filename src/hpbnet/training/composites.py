@@ -49,7 +49,10 @@ class CompositeItem(NamedTuple):
 class Chances:
     """How often each thing happens to an item."""
 
-    wide: float = 0.7  # a new item is of the `wide` recipe
+    paper_pool: float = 0.3  # the item starts from a pool of the `paper` recipe, where there is one;
+    wide_pool: float = 0.2
+    relit_pool: float = 0.5  # new at every draw, so least is learned by heart
+    wide: float = 0.75  # a new item is of the `wide` recipe
     plain: float = 0.3  # an item before a plain backdrop is kept; it teaches little
     exchanged: float = 0.1  # the background is another scene
     relit: float = 0.65  # the pool's own disturbance
@@ -66,8 +69,8 @@ class Composites(Dataset[CompositeItem]):
     def __init__(self, pool: Path, size: int, seed: int, scenes: str = "", illuminants: str = "") -> None:
         self.pool, self.size, self.seed, self.chances = Pool(pool), size, seed, Chances()
         keep, recipes = np.where(self.pool.plain.numpy(), self.chances.plain, 1.0), np.array(self.pool.recipes)
-        for recipe in set(self.pool.recipes):  # each recipe is drawn as often
-            keep[recipes == recipe] /= keep[recipes == recipe].sum()
+        for recipe in set(self.pool.recipes):
+            keep[recipes == recipe] *= getattr(self.chances, f"{recipe}_pool") / keep[recipes == recipe].sum()
         self.cumulative = np.cumsum(keep / keep.sum())
         self.scenes, self.lit_scenes = list_scenes(Path(scenes)) if scenes else ([], [])
         self.illuminants = read_illuminants(illuminants)

@@ -72,7 +72,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
         composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255
         composite = composite.contiguous(memory_format=torch.channels_last)
         with autocast(config):
-            said = network(composite, mask)
+            said = network.judge(composite, mask) if config.doubt_only else network(composite, mask)
         losses = harmonizer_loss(said.change, said.confidence, said.log_error, composite, mask, real, config)
         if stack is not None:
             few = slice(config.perceived)
@@ -186,7 +186,7 @@ def validate(ema: Ema, network_config: HarmonizerConfig, config: HarmonizerTrain
         before, after = [], []
         for batch in loader:
             composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255
-            said = probe(composite, mask)
+            said = probe.judge(composite, mask)
             shift = said.confidence[:, None, None, None] * apply_change(said.change, composite)
             result = composite + mask * ((composite + shift).clamp(0, 1) - composite)
             before.append((composite - real).square().mean(dim=(1, 2, 3)) * 255**2)

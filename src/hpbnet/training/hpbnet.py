@@ -40,6 +40,7 @@ class HPBNetTraining(TrainConfig):
 
     validation: str = ""  # a pool of validation portraits; no validation without it
     validation_items: int = 64
+    start: str = ""  # HPBNet checkpoint of the same sizes whose weights the run begins with
     prior: str = ""  # checkpoint of a StyleGAN2 generator, which sets the generator's sizes
     discriminator: str = ""  # checkpoint of its discriminator; a new one without it
     generator: bool = True  # false: "U-Net only", section 4.2
@@ -99,7 +100,10 @@ def train_hpbnet(config: HPBNetTraining, directory: Path) -> Path:
 def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: PLR0915 (a training loop stays whole)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    network = build_network(config).to(us.device)
+    network = build_network(config)
+    if config.start:
+        load_start(network, config.start)
+    network.to(us.device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
     discriminator = build_discriminator(config, network.config.stylegan2).to(us.device)
     features = load_features(config.vgg, us.device) if config.perceptual_weight else None
@@ -232,6 +236,21 @@ def build_network(config: HPBNetTraining) -> HPBNet:
         network.load_prior(prior)
     network.generator.requires_grad_(config.joint)
     return network
+
+
+def load_start(network: HPBNet, path: str) -> None:
+    """Begin with a checkpoint's weights.
+
+    Raises:
+        ValueError: it holds another kind of network, or one of other sizes.
+    """
+    checkpoint = expect(path, "hpbnet")
+    sizes = HPBNetConfig(**dict(checkpoint.config))  # type: ignore[arg-type]
+    differing = [name for name, value in asdict(network.config).items() if value != getattr(sizes, name)]
+    if differing:
+        wrong = ", ".join(f"{name}={getattr(sizes, name)}" for name in differing)
+        raise ValueError(f"{path} was trained with {wrong}; expected the sizes of this run")
+    network.load_state_dict({name: value.float() for name, value in checkpoint.tensors.items()})
 
 
 def build_discriminator(config: HPBNetTraining, sizes: StyleGAN2Config) -> Discriminator:
