@@ -179,6 +179,20 @@ def test_unet_only_trains_without_a_prior_and_without_a_critic(tiny: HPBNetTrain
     assert all(name.startswith("unet.") for name in names)
 
 
+def test_relit_items_are_made_anew_by_the_papers_recipe(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    folder = write_pool(tmp_path / "relit", count=3)
+    rows = folder / "000" / "rows.jsonl"
+    rows.write_text(rows.read_text().replace('"paper"', '"relit"'))
+    config = replace(tiny, flips=False, white_balance=False)
+    items, stored = Items(Pool(folder), config), [Pool(folder)[index] for index in range(3)]
+    first, again, later = items[0], items[0], items[3]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    outside = (first.mask == 0).expand(3, -1, -1)
+    assert torch.equal(first.composite[outside], first.real[outside])
+    assert not any(torch.equal(first.real.float() / 255, real[0]) for _, real, _ in stored)  # its white balance is new
+    assert any(not torch.equal(a, b) for a, b in zip(first, later, strict=True))
+
+
 def test_a_training_goes_on_from_given_weights_of_its_own_sizes(tiny: HPBNetTraining, tmp_path: Path) -> None:
     first = train_hpbnet(replace(tiny, steps=1, validation=""), tmp_path / "first")
     config = replace(tiny, steps=1, validation="", start=str(first), learning_rate=0.0, seed=5)

@@ -30,9 +30,9 @@ from torch.utils.data import Dataset
 
 from .. import disturb
 from ..color import lab_to_rgb, luma, masked_mean, rgb_to_lab
-from ..synthesis.item import Lights, Sources, make_item
+from ..synthesis.item import Item, Lights, Sources, make_item
 from ..synthesis.pool import Pool
-from ..synthesis.recipe import PAPER, WIDE
+from ..synthesis.recipe import PAPER, WIDE, Recipe
 
 _LEAST_LIGHTNESS = 2.0  # L*; keeps ratios of dark lightness finite
 
@@ -120,17 +120,11 @@ class Composites(Dataset[CompositeItem]):
     def _renew(
         self, relit: Tensor, real: Tensor, mask: Tensor, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Make a new item of a portrait -> composite, mask, truth; the relighter's answer is the one that is stored."""
-        ratio = (rgb_to_lab(relit)[:, :1] + _LEAST_LIGHTNESS) / (rgb_to_lab(real)[:, :1] + _LEAST_LIGHTNESS)
-
-        def stored(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
-            lab = rgb_to_lab(image)
-            return lab_to_rgb(torch.cat([lab[:, :1] * ratio, lab[:, 1:]], dim=1)).clamp(0.0, 1.0)
-
-        _, reference, reference_mask = (resize(image, self.size) for image in self.pool[self._draw(rng)])
+        """Make a new item of a relit portrait -> composite, mask, truth."""
+        _, *reference = (resize(image, self.size) for image in self.pool[self._draw(rng)])
         recipe = WIDE if rng.random() < self.chances.wide else PAPER
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        item = make_item(Sources(real, mask, reference, reference_mask), recipe, stored, generator, self.lights)
+        item = renew((relit, real, mask), (reference[0], reference[1]), recipe, generator, self.lights)
         return item.composite, item.mask, item.real
 
     def _draw(self, rng: np.random.Generator) -> int:
@@ -255,6 +249,24 @@ class HeldOut(Dataset[CompositeItem]):
             composite, mask, real = (F.pad(image, (48, 48, 96, 0), mode="reflect") for image in (composite, mask, real))
         composite, mask, real = (resize(image, self.size) for image in (composite, mask, real))
         return CompositeItem(to_bytes(composite), to_bytes(mask), to_bytes(real))
+
+
+def renew(
+    item: tuple[Tensor, Tensor, Tensor],  # relit portrait [1,3,S,S], the photo, its mask [1,1,S,S]
+    reference: tuple[Tensor, Tensor],  # another photo and its mask
+    recipe: Recipe,
+    generator: torch.Generator,
+    lights: Lights | None = None,
+) -> Item:
+    """Make a new item of a recipe from one of a `relit` pool; the relighter's answer is the one that is stored."""
+    relit, real, mask = item
+    ratio = (rgb_to_lab(relit)[:, :1] + _LEAST_LIGHTNESS) / (rgb_to_lab(real)[:, :1] + _LEAST_LIGHTNESS)
+
+    def stored(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
+        lab = rgb_to_lab(image)
+        return lab_to_rgb(torch.cat([lab[:, :1] * ratio, lab[:, 1:]], dim=1)).clamp(0.0, 1.0)
+
+    return make_item(Sources(real, mask, *reference), recipe, stored, generator, lights)
 
 
 def crop(item: tuple[Tensor, Tensor, Tensor], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,8 +22,10 @@ from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig
 from ..networks.perceptual import VggFeatures, load_frozen, vgg19
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
-from ..synthesis.draws import happens, seeded, uniform
+from ..synthesis.draws import happens, seeded, uniform, whole
 from ..synthesis.pool import Pool
+from ..synthesis.recipe import PAPER
+from .composites import renew
 from .config import TrainConfig
 from .distributed import Crew, crew
 from .losses import Features, Perceptual, discriminator_loss, hpbnet_loss, r1_penalty
@@ -187,7 +189,10 @@ class Item(NamedTuple):
 
 
 class Items(Dataset[Item]):
-    """Endless items of a pool, augmented as in section 4.1; item k depends on (seed, k) alone."""
+    """Endless items of a pool, augmented as in section 4.1; item k depends on (seed, k) alone.
+
+    Those of the `relit` recipe give their light to a new item of the `paper` recipe each time.
+    """
 
     def __init__(self, pool: Pool, config: HPBNetTraining) -> None:
         self.pool, self.config = pool, config
@@ -196,8 +201,13 @@ class Items(Dataset[Item]):
         """Read item `index`: every item of the pool comes once in each round."""
         turn, place = divmod(index, len(self.pool))
         order = torch.randperm(len(self.pool), generator=seeded(self.config.seed, "round", turn))
-        composite, real, mask = resized(self.pool[int(order[place])], self.config.resolution)
-        draw = seeded(self.config.seed, "augment", index)
+        chosen, draw = int(order[place]), seeded(self.config.seed, "augment", index)
+        composite, real, mask = resized(self.pool[chosen], self.config.resolution)
+        if self.pool.recipes[chosen] == "relit":
+            other = whole(len(self.pool), draw)
+            _, reference, reference_mask = resized(self.pool[other], self.config.resolution)
+            item = renew((composite, real, mask), (reference, reference_mask), PAPER, draw)
+            composite, mask, real = item.composite, item.mask, item.real
         if self.config.flips and happens(0.5, draw):
             composite, real, mask = composite.flip(3), real.flip(3), mask.flip(3)
         if self.config.white_balance:
