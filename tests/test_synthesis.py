@@ -283,6 +283,14 @@ def pool(job: Job, tmp_path: Path, in_process: None) -> Pool:
     return Pool(tmp_path / "pool")
 
 
+def test_a_pool_that_grows_keeps_its_shards_and_counts_them(pool: Pool, job: Job, tmp_path: Path) -> None:
+    folder = tmp_path / "pool"
+    assert shards.count_items(folder) == 5
+    more = list(shards.write_pool(replace(job, recipe="paper"), folder, 8, Engine(), shard_size=3))
+    assert sorted(item.index for item in more) == [3, 4, 5, 6, 7]  # the last shard was short
+    assert shards.count_items(folder) == len(Pool(folder)) == 8
+
+
 def test_a_pool_holds_what_was_made_in_order(pool: Pool, job: Job) -> None:
     assert len(pool) == 5
     made = make(replace(job, recipe="paper"), 4)

@@ -65,8 +65,8 @@ def command(
     from ..synthesis.alphas import list_portraits, read_names
     from ..synthesis.engines import Engine
     from ..synthesis.job import Job
-    from ..synthesis.shards import write_pool
-    from ..synthesis.write import contact_sheet, synthesize
+    from ..synthesis.shards import count_items, write_pool
+    from ..synthesis.write import contact_sheet, finished, synthesize
 
     listed = read_names(names) if names else None
     usable, unmatted = list_portraits(portraits, split, listed, alphas, made=folder / "alphas")
@@ -74,7 +74,8 @@ def command(
     where = Engine(workers, engine == "ray", address)
     skipped = set(unmatted)
     stream = write_pool(job, folder, count, where) if pool else synthesize(job, folder, count, where)
-    for made in tqdm(stream, total=count, unit="item"):
+    there = min(count, count_items(folder) if pool else len(finished(folder)))  # an earlier run's
+    for made in tqdm(stream, total=count, initial=there, unit="item"):
         skipped.update(made.skipped)
     for reason in sorted(skipped):
         click.echo(f"skipped {reason}", err=True)

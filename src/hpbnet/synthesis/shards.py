@@ -21,7 +21,7 @@ SHARD_SIZE = 1000
 
 
 def write_pool(job: Job, folder: Path, count: int, engine: Engine, shard_size: int = SHARD_SIZE) -> Iterator[Made]:
-    """Write the shards that are not there yet, and yield each item when it is made.
+    """Write the shards that are not there yet, or were the short last one, and yield each item when it is made.
 
     Raises:
         ValueError: the folder holds another job's items.
@@ -29,15 +29,25 @@ def write_pool(job: Job, folder: Path, count: int, engine: Engine, shard_size: i
     claim(folder, job)
     for number, start in enumerate(range(0, count, shard_size)):
         place = folder / f"{number:03d}"
-        if place.is_dir():
-            continue
         indices = range(start, min(start + shard_size, count))
+        if _rows(place) >= len(indices):
+            continue
         made = []
         with closing(run(make, job, indices, engine)) as stream:
             for item in stream:
                 made.append(item)
                 yield item
         _write_shard(place, sorted(made, key=lambda item: item.index))
+
+
+def count_items(folder: Path) -> int:
+    """Count the items of the shards that are there."""
+    return sum(_rows(place) for place in folder.glob("[0-9]*"))
+
+
+def _rows(place: Path) -> int:
+    rows = place / "rows.jsonl"
+    return len(rows.read_text().splitlines()) if rows.is_file() else 0
 
 
 def _write_shard(place: Path, items: list[Made]) -> None:
@@ -49,4 +59,5 @@ def _write_shard(place: Path, items: list[Made]) -> None:
     np.save(partial / "reals.npy", np.stack([item.real for item in items]))
     np.save(partial / "masks.npy", np.stack([item.mask for item in items]))
     (partial / "rows.jsonl").write_text("".join(item.row for item in items))
+    shutil.rmtree(place, ignore_errors=True)
     partial.rename(place)
