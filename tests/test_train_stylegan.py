@@ -22,6 +22,7 @@ from hpbnet.training.stylegan import (
     list_faces,
     mixed,
     mixing_cuts,
+    square_around,
     train_stylegan,
 )
 
@@ -120,9 +121,22 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_index_gives_the_training_photos_of_the_named_sources(shared: Path) -> None:
-    photos = list_faces(shared / "data" / "portraits", ("ffhq256",))
-    assert len(photos) > 500 and all(photo.is_file() for photo in photos[:20])
-    assert len(photos) < len(list_faces(shared / "data" / "portraits", ()))
+    faces = list_faces(shared / "data" / "portraits", ("ffhq256",))
+    assert len(faces) > 500 and all(face.photo.is_file() and face.box for face in faces[:20])
+    assert len(faces) < len(list_faces(shared / "data" / "portraits", ()))
+
+
+@pytest.mark.parametrize(
+    ("face", "expected"),
+    [
+        (None, (50, 0, 250, 200)),  # the middle
+        ((100, 60, 40, 40), (78, 38, 162, 122)),
+        ((0, 0, 40, 40), (0, 0, 84, 84)),  # moved into the photo
+        ((100, 60, 150, 150), (75, 0, 275, 200)),  # no larger than the photo
+    ],
+)
+def test_a_face_is_cut_with_some_room_around_it(face: tuple[int, ...] | None, expected: tuple[float, ...]) -> None:
+    assert square_around(face, 300, 200) == pytest.approx(expected)  # type: ignore[arg-type]
 
 
 def test_styles_are_mixed_at_the_cut() -> None:

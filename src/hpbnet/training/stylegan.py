@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from ..metrics import frechet_distance, gaussian
 from ..networks.perceptual import load_frozen, squeezenet
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from ..synthesis.draws import seeded
-from ..synthesis.portraits import SUFFIXES, read_index
+from ..synthesis.portraits import SUFFIXES, Box, read_index
 from .augment import Adaptive, augment
 from .config import TrainConfig
 from .distributed import Crew, crew
@@ -27,6 +27,7 @@ R1_EVERY, PATH_EVERY = 16, 4  # steps: regularisation is lazy
 MIXING = 0.9  # how often two z share an image
 PATH_DECAY = 0.99  # of the running mean of path lengths
 SHEET = 16  # samples on a sheet
+FRAME = 2.1  # side of a photo's square over that of its face
 
 
 @dataclass(frozen=True)
@@ -173,39 +174,55 @@ class PathMean:
         self.mean = state["mean"].to(self.mean)
 
 
+class Face(NamedTuple):
+    """A photo, and where its face is, if that is known."""
+
+    photo: Path
+    box: Box | None = None  # x, y, width, height [px]
+
+
 class Faces(Dataset[Tensor]):
     """Endless square photos [3,R,R] uint8, half of them mirrored; item k depends on (seed, k) alone."""
 
-    def __init__(self, photos: Sequence[Path], resolution: int, seed: int) -> None:
-        self.photos, self.resolution, self.seed = photos, resolution, seed
+    def __init__(self, faces: Sequence[Face], resolution: int, seed: int) -> None:
+        self.faces, self.resolution, self.seed = faces, resolution, seed
 
     def __getitem__(self, index: int) -> Tensor:
         """Read item `index`: every photo comes once in each round."""
-        turn, place = divmod(index, len(self.photos))
-        order = torch.randperm(len(self.photos), generator=seeded(self.seed, "round", turn))
-        with Image.open(self.photos[int(order[place])]) as photo:
-            side = min(photo.size)
-            left, top = (photo.width - side) // 2, (photo.height - side) // 2
-            box = (left, top, left + side, top + side)
+        turn, place = divmod(index, len(self.faces))
+        order = torch.randperm(len(self.faces), generator=seeded(self.seed, "round", turn))
+        face = self.faces[int(order[place])]
+        with Image.open(face.photo) as photo:
+            box = square_around(face.box, *photo.size)
             square = photo.convert("RGB").resize((self.resolution,) * 2, Image.Resampling.LANCZOS, box=box)
         pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)
         mirrored = bool(torch.rand((), generator=seeded(self.seed, "mirror", index)) < 0.5)
         return pixels.flip(2) if mirrored else pixels
 
 
-def list_faces(folder: Path, sources: Sequence[str]) -> list[Path]:
+def square_around(face: Box | None, width: int, height: int) -> tuple[float, float, float, float]:
+    """Cut a face as FFHQ does, `FRAME` times its size, or the middle of a photo -> left, top, right, bottom [px]."""
+    x, y, w, h = face or (0, 0, width, height)
+    side = min(FRAME * max(w, h), width, height)
+    left, top = max(0.0, x + w / 2 - side / 2), max(0.0, y + h / 2 - side / 2)
+    left, top = min(left, width - side), min(top, height - side)
+    return left, top, left + side, top + side
+
+
+def list_faces(folder: Path, sources: Sequence[str]) -> list[Face]:
     """List the training photos of a folder with an `index.csv`, or all pictures below a folder.
 
     Raises:
         ValueError: there are none.
     """
     if (folder / "index.csv").is_file():
-        photos = [face.photo for face in read_index(folder, "train") if not sources or face.source in sources]
+        rows = read_index(folder, "train")
+        faces = [Face(row.photo, row.face) for row in rows if not sources or row.source in sources]
     else:
-        photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not photos:
+        faces = [Face(path) for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    if not faces:
         raise ValueError(f"{folder} holds no photos" + (f" of {', '.join(sources)}" if sources else ""))
-    return photos
+    return faces
 
 
 def build_networks(config: StyleGANTraining, device: torch.device) -> tuple[Generator, Discriminator]:
