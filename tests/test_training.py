@@ -12,7 +12,7 @@ import torch
 
 from hpbnet import load_network
 from hpbnet.networks.perceptual import squeezenet
-from hpbnet.training.composites import CompositeItem, Composites, light_by_scene
+from hpbnet.training.composites import CompositeItem, Composites, crop, light_by_scene, resize
 from hpbnet.training.config import TrainConfig, read_config
 from hpbnet.training.harmonizer import (
     HarmonizerTraining,
@@ -145,10 +145,11 @@ def test_matting_without_scenes_says_what_to_set(portraits: Path, tmp_path: Path
 
 
 def test_a_resumed_harmonizer_run_ends_with_the_same_weights(pool: Path, tmp_path: Path) -> None:
-    whole = train_harmonizer(harmonizer_config(pool), tmp_path / "whole")
+    config = harmonizer_config(pool, dropout=0.5)
+    whole = train_harmonizer(config, tmp_path / "whole")
     with pytest.raises(FloatingPointError):
-        stop_at_step(3, lambda: train_harmonizer(harmonizer_config(pool), tmp_path / "cut"))
-    assert_same_weights(whole, train_harmonizer(harmonizer_config(pool), tmp_path / "cut"))
+        stop_at_step(3, lambda: train_harmonizer(config, tmp_path / "cut"))
+    assert_same_weights(whole, train_harmonizer(config, tmp_path / "cut"))
 
 
 def test_a_stage_for_doubt_alone_leaves_the_change_as_it_was(pool: Path, tmp_path: Path) -> None:
@@ -210,6 +211,29 @@ def test_relit_items_give_their_light_to_new_ones(pool: Path, tmp_path: Path) ->
     item, mask = items[0], items[0].mask[0] == 0
     assert (item.composite[:, mask].int() - item.real[:, mask].int()).abs().max() <= 1
     assert (item.composite[:, ~mask].int() - item.real[:, ~mask].int()).abs().float().mean() > 5
+
+
+def test_a_crop_takes_the_same_square_of_all_three_pictures() -> None:
+    smooth = torch.nn.functional.interpolate(torch.rand(1, 1, 6, 6), (64, 64), mode="bilinear")
+    for seed in range(12):
+        composite, real, mask = crop(
+            (smooth.expand(1, 3, 64, 64), 1 - smooth.expand(1, 3, 64, 64), smooth * 0.5),
+            32,
+            np.random.default_rng(seed),
+            1,
+        )
+        assert composite.shape == real.shape == (1, 3, 32, 32)
+        assert mask.shape == (1, 1, 32, 32)
+        assert (composite + real - 1).abs().max() < 1e-5
+        assert (composite[:, :1] * 0.5 - mask).abs().max() < 1e-5
+
+
+def test_a_person_who_fills_the_square_is_not_cropped() -> None:
+    picture, everywhere = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    shrunk = resize(picture, 32)
+    for seed in range(8):
+        composite, _, _ = crop((picture, picture, everywhere), 32, np.random.default_rng(seed))
+        assert min((composite - shrunk).abs().mean(), (composite.flip(3) - shrunk).abs().mean()) < 0.1
 
 
 def test_a_part_of_a_scenes_light_falls_on_the_person() -> None:

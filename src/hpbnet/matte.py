@@ -5,7 +5,6 @@ colours, fitted where the network saw it and evaluated at full size. Foreground 
 two passes of blur fusion [Forte and Pitie 2021], so that the old background does not shine through the hair.
 """
 
-import functools
 from math import ceil
 from typing import cast
 
@@ -14,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from .models import native_bfloat16
 
 Floats = NDArray[np.float32]
 
@@ -79,16 +80,9 @@ def estimate_alpha(network: nn.Module, portrait: Tensor) -> Tensor:
 
 def _infer(network: nn.Module, small: Tensor) -> Tensor:
     """Alpha [1,1,h,w] of what the network sees; in bfloat16 where the processor has it: half the time."""
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=_native_bfloat16()):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16()):
         logits = network(small.contiguous(memory_format=torch.channels_last))
     return cast(Tensor, logits.float().sigmoid().clone())
-
-
-@functools.cache
-def _native_bfloat16() -> bool:
-    """Tell whether the processor multiplies bfloat16 itself; where it does not, float32 is faster."""
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu, not in every version
-    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def _long_shape(height: int, width: int, size: int, stride: int) -> tuple[int, int]:

@@ -1,11 +1,13 @@
 """Networks by name or path: which there are, which weights are embedded, how they are loaded."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from .checkpoint import Checkpoint, read_checkpoint
@@ -22,6 +24,13 @@ NETWORKS: dict[str, tuple[Callable[[Any], nn.Module], type]] = {
 }
 _KEPT = 31 << 20  # [bytes] just below the largest block that glibc learns from
 _WEIGHTS = Path(__file__).parent / "weights"
+
+
+@functools.cache
+def native_bfloat16() -> bool:
+    """Tell whether the processor multiplies bfloat16 itself; where it does not, float32 is faster."""
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # of torch.cpu, not in every version
+    return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
 
 
 def embedded() -> dict[str, Path]:

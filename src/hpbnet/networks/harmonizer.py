@@ -27,6 +27,7 @@ class HarmonizerConfig:
     code: int = 192  # width of the code that modulates the decoder
     heads: int = 4  # of the attention at the coarsest scale
     size: int = 128  # side of the square the network judges [px]
+    dropout: float = 0.0  # of the deepest features and of the code, in training
 
 
 class Harmonization(NamedTuple):
@@ -91,10 +92,11 @@ class HarmonizerNetwork(nn.Module):
         for scale in self.encoder:
             skips.append(x)
             x = scale(x)
-        x = self.attention(x)
+        x = F.dropout2d(self.attention(x), self.config.dropout, self.training)
         small_mask = F.avg_pool2d(mask, 32)
         deep = torch.cat([*moments(x, small_mask), *moments(x, 1 - small_mask)], dim=1)
         code = self.code(torch.cat([statistics(composite, mask), deep], dim=1))
+        code = F.dropout(code, self.config.dropout, self.training)
         for scale, skip in zip(self.decoder, reversed(skips), strict=True):
             x = scale(x, skip, code)
         local = self.local_head(x).float()  # [B,12,S/4,S/4]

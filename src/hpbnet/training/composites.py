@@ -3,14 +3,15 @@
 Starts from pools of items made once (`synthesis/shards.py`). Those of the `wide` recipe are disturbed enough; those of
 the `paper` recipe are varied on the fly; those of the `relit` recipe give their light to a new item of either, with all
 else drawn anew. What a network learns from one kind of disturbance is that kind, and what it
-learns from well-lit neutral truths is that people are well lit and neutral, so an item draws
+learns from well-lit neutral truths is that people are well lit and neutral; and it knows each portrait after some
+rounds, unless it never comes back the same. So an item draws
 
 - its background: the photo's own, or another scene of like brightness;
 - its disturbance: relit as in the paper, or any of colour, exposure, tone and light changes of the foreground, or none,
   or a person in neutral light before a scene under a strong grade, whose truth has the grade on both, or before a dusk,
   a neon sign, a snowfield as they are, whose truth has a part of the scene's mean light on the person;
 - its truth: the whole photo graded like a dim room, a sunset or a coloured lamp, foreground and background alike;
-- its mask: soft, hard, grown, shrunk, with a hole; its framing; its compression.
+- its mask: soft, hard, grown, shrunk, with a hole; its framing, mirrored, turned and stretched; its compression.
 
 Item k depends on (seed, k) alone.
 """
@@ -32,7 +33,7 @@ from .. import disturb
 from ..color import lab_to_rgb, luma, masked_mean, rgb_to_lab
 from ..synthesis.item import Item, Lights, Sources, make_item
 from ..synthesis.pool import Pool
-from ..synthesis.recipe import PAPER, WIDE, Recipe
+from ..synthesis.recipe import PAPER, RECIPES, RELIT, WIDE, Recipe
 
 _LEAST_LIGHTNESS = 2.0  # L*; keeps ratios of dark lightness finite
 
@@ -52,14 +53,15 @@ class Chances:
     paper_pool: float = 0.3  # the item starts from a pool of the `paper` recipe, where there is one;
     wide_pool: float = 0.2
     relit_pool: float = 0.5  # new at every draw, so least is learned by heart
-    wide: float = 0.75  # a new item is of the `wide` recipe
-    plain: float = 0.3  # an item before a plain backdrop is kept; it teaches little
-    exchanged: float = 0.1  # the background is another scene
-    relit: float = 0.65  # the pool's own disturbance
-    ungraded: float = 0.16  # the scene's light has not reached the person: half of them in a scene lit by itself
-    unchanged: float = 0.06
-    graded: float = 0.25  # the truth is graded
-    mask: float = 0.4  # the mask is not the one that blended
+    wide: float = 0.7  # a new item is of the `wide` recipe
+    plain: float = 0.5  # an item before a plain backdrop is kept; it teaches less
+    turned: float = 0.5  # the picture is turned and stretched a little
+    exchanged: float = 0.15  # the background is another scene
+    relit: float = 0.72  # the pool's own disturbance
+    ungraded: float = 0.12  # the scene's light has not reached the person: half of them in a scene lit by itself
+    unchanged: float = 0.04
+    graded: float = 0.3  # the truth is graded
+    mask: float = 0.3  # the mask is not the one that blended
     jpeg: float = 0.2
 
 
@@ -80,11 +82,13 @@ class Composites(Dataset[CompositeItem]):
         """Draw item `index`."""
         rng = np.random.default_rng((self.seed, index))
         place = self._draw(rng)
-        composite, real, mask = crop(self.pool[place], self.size, rng)
-        if self.pool.recipes[place] == "paper":
+        composite, real, mask = crop(self.pool[place], self.size, rng, self.chances.turned)
+        recipe = RECIPES[self.pool.recipes[place]]
+        if recipe == RELIT:
+            recipe = WIDE if rng.random() < self.chances.wide else PAPER
+            composite, mask, real = self._renew(composite, real, mask, recipe, rng)
+        if recipe == PAPER:
             composite, real = self._vary(composite, real, mask, rng)
-        elif self.pool.recipes[place] == "relit":
-            composite, mask, real = self._renew(composite, real, mask, rng)
         if rng.random() < self.chances.graded:
             composite, real = self._grade(torch.cat([composite, real]), rng, strong=rng.random() < 0.3).chunk(2)
         if rng.random() < self.chances.mask:
@@ -118,11 +122,10 @@ class Composites(Dataset[CompositeItem]):
         return disturb.paste(foreground, mask, real), real
 
     def _renew(
-        self, relit: Tensor, real: Tensor, mask: Tensor, rng: np.random.Generator
+        self, relit: Tensor, real: Tensor, mask: Tensor, recipe: Recipe, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Make a new item of a relit portrait -> composite, mask, truth."""
-        _, *reference = (resize(image, self.size) for image in self.pool[self._draw(rng)])
-        recipe = WIDE if rng.random() < self.chances.wide else PAPER
+        _, *reference = (image[:, :, ::2, ::2] for image in self.pool[self._draw(rng)])  # enough for its statistics
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         item = renew((relit, real, mask), (reference[0], reference[1]), recipe, generator, self.lights)
         return item.composite, item.mask, item.real
@@ -269,19 +272,30 @@ def renew(
     return make_item(Sources(real, mask, *reference), recipe, stored, generator, lights)
 
 
-def crop(item: tuple[Tensor, Tensor, Tensor], size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut the same random square out of composite, truth and mask, perhaps mirrored, and resize it [px]."""
-    stack = torch.cat(item, dim=1)  # [1,7,S,S]
-    if rng.random() < 0.5:
-        stack = stack.flip(3)
-    if rng.random() < 0.7:
-        side = int(rng.uniform(0.65, 1.0) * stack.shape[3])
-        top, left = (int(rng.integers(0, stack.shape[3] - side + 1)) for _ in range(2))
-        cut = stack[:, :, top : top + side, left : left + side]
-        if cut[:, 6].mean() < 0.85:  # without a background there is nothing to fit to
-            stack = cut
-    stack = resize(stack, size)
-    return stack[:, :3], stack[:, 3:6], stack[:, 6:]
+def crop(
+    item: tuple[Tensor, Tensor, Tensor], size: int, rng: np.random.Generator, turned: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut the same random square out of composite, truth and mask, perhaps mirrored or turned, and resize it [px]."""
+    whole = item[0].shape[3]
+    side = rng.uniform(0.65, 1.0) * whole if rng.random() < 0.7 else float(whole)
+    left, top = rng.uniform(0, whole - side, 2)
+    if item[2][:, :, int(top) : int(top + side), int(left) : int(left + side)].mean() >= 0.85:
+        side, left, top = float(whole), 0.0, 0.0  # without a background there is nothing to fit to
+    angle, stretch = (rng.normal(0, 0.12), np.exp(rng.normal(0, 0.06))) if rng.random() < turned else (0.0, 1.0)
+    scale = side / (2 * size) * np.array([-stretch if rng.random() < 0.5 else stretch, 1 / stretch])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
+    middle = np.array([left, top]) + (side - 1) / 2
+    place = np.column_stack([turn, middle - turn @ np.full(2, size - 0.5)])  # from the result at twice its size
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+    def taken(image: Tensor) -> Tensor:
+        pixels = image[0].permute(1, 2, 0).numpy()
+        double = cv2.warpAffine(pixels, place, (2 * size, 2 * size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        reduced = np.atleast_3d(cv2.resize(double, (size, size), interpolation=cv2.INTER_AREA))
+        return torch.from_numpy(reduced).permute(2, 0, 1)[None]
+
+    composite, real, mask = (taken(image) for image in item)
+    return composite, real, mask
 
 
 def resize(image: Tensor, size: int) -> Tensor:

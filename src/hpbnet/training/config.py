@@ -19,7 +19,7 @@ class TrainConfig:
     weight_decay: float = 1e-2
     clip: float = 1.0  # largest gradient norm
     ema: float = 0.999  # decay of the averaged weights, which are the ones validated and released
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # where the processor has it
     seed: int = 0
     workers: int = 1  # data-loading processes
     threads: int = 2  # torch threads of the training process

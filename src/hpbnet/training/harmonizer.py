@@ -30,6 +30,7 @@ class HarmonizerTraining(TrainConfig):
     illuminants: str = ""  # [N,3] measured illuminant chromaticities (.npy); black bodies without it
     channels: tuple[int, ...] = (48, 88, 144, 224)
     size: int = 128  # side of the square that the network judges [px]
+    dropout: float = 0.0  # of the deepest features: few portraits are soon known by heart
     start: str = ""  # checkpoint whose weights the run begins with
     squared: float = 5.0  # weight of the squared error beside the absolute one
     chroma: float = 0.5  # weight of the absolute error of chroma
@@ -49,14 +50,16 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
     """Train, resume where a killed run stopped, and return the path of the released weights."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    network = HarmonizerNetwork(HarmonizerConfig(config.channels, size=config.size))
+    network = HarmonizerNetwork(HarmonizerConfig(config.channels, size=config.size, dropout=config.dropout))
     if config.start:
         network.load_state_dict({name: value.float() for name, value in read_checkpoint(config.start).tensors.items()})
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = network.doubt_head if config.doubt_only else network
     network.requires_grad_(False)
     trained.requires_grad_(True)
-    optimizer = torch.optim.AdamW(trained.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        trained.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     ema = Ema(network, config.ema)
     run = Run(directory, config)
     parts = {"network": network, "optimizer": optimizer, "ema": ema}
@@ -67,6 +70,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
 
     for batch in batches(dataset, config, step):
         # One optimiser step.
+        torch.manual_seed(config.seed + step)  # for dropout: a resumed run forgets the same
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
         composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255

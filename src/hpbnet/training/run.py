@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoint import Checkpoint, Plain, write_checkpoint
 from ..image import write_picture
+from ..models import native_bfloat16
 from .config import TrainConfig, write_config
 
 if TYPE_CHECKING:
@@ -220,8 +221,9 @@ def batches(
 
 
 def autocast(config: TrainConfig, device: str = "cpu") -> torch.autocast:
-    """Mixed precision as the config asks."""
-    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16")
+    """Mixed precision as the config asks; a processor that would only imitate bfloat16 stays with float32."""
+    quick = device != "cpu" or native_bfloat16()
+    return torch.autocast(device, torch.bfloat16, enabled=quick and config.precision == "bfloat16")
 
 
 def _one_thread(_: int) -> None:

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..affine_grid import Window
 from ..matte import guided_coefficients, spread_colors
+from ..models import native_bfloat16
 from ..networks.matting import NO_PREVIOUS, MattingNetwork
 from .read import Floats, Pixels, greatest, resize, shrink
 
@@ -123,8 +124,7 @@ def made_quick(network: nn.Module) -> nn.Module:
     if not isinstance(network, MattingNetwork):
         return network
     quick = _folded(copy.deepcopy(network)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return cast(nn.Module, quick.bfloat16() if native() else quick)
+    return cast(nn.Module, quick.bfloat16() if native_bfloat16() else quick)
 
 
 def _folded(network: nn.Module) -> nn.Module:
