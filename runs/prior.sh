@@ -5,7 +5,7 @@
 # rate is constant, so nothing was cut short but its time.
 set -euo pipefail
 hpbnet train stylegan "$DATA/portraits" --run "$1" \
-  --set "sources=['ffhq256', 'celebamask-hq', 'faker-ai', 'us-house', 'us-senate']" \
+  --set 'sources=["ffhq256", "celebamask-hq", "faker-ai", "us-house", "us-senate"]' \
   --set resolution=128 --set channels=1024 --set max_channels=128 --set z_dim=128 --set w_dim=128 \
-  --set batch_size=16 --set path_length_weight=0 --set r1_gamma=2.0 --set ema=0.995 --set steps=2200 \
-  --set squeezenet="$METRICS/squeezenet1_1.pth" --set workers=0 --set threads=1 --set device=cpu
+  --set batch_size=16 --set path_length_weight=0 --set r1_gamma=2.0 --set ema=0.995 --set steps=${STEPS:-2200} \
+  --set checkpoint_every=100 --set squeezenet="$METRICS/squeezenet1_1.pth" --set workers=0 --set threads=1 --set device=cpu

@@ -12,11 +12,11 @@ from hpbnet.checkpoint import Checkpoint, write_checkpoint
 from hpbnet.color import lab_to_rgb, masked_mean, rgb_to_lab
 from hpbnet.harmonize import (
     Harmonizer,
+    Painter,
     covariance,
     harmonizer_by_name,
     learned,
     monge_kantorovich,
-    painted,
     reinhard,
     reinhard_target,
 )
@@ -162,7 +162,7 @@ def test_a_network_judges_a_picture_and_its_mirror_image_alike(generator: torch.
     assert torch.allclose(one.matrix, other.matrix.flip(-1), atol=1e-5)
 
 
-class Painter(nn.Module):
+class Drifting(nn.Module):
     """Halves the foreground, and lets the whole picture drift by 0.8, which Eq. (3) is there to undo."""
 
     config = SimpleNamespace(resolution=64)
@@ -173,10 +173,18 @@ class Painter(nn.Module):
 
 def test_a_painted_change_is_lifted_by_a_grid_without_its_drift(generator: torch.Generator) -> None:
     layers = red_dress_in_a_green_park(generator)
-    grid = painted(Painter())(layers)  # type: ignore[arg-type]
+    grid = Painter(Drifting())(layers)  # type: ignore[arg-type]
     assert grid.shape == (8, 16, 16)
     error = (layers.recolor(grid).foreground - 0.5 * layers.foreground).abs() * layers.alpha
     assert error.mean() < 1 / 255
+
+
+def test_a_networks_own_picture_is_shown_after_equation_3(generator: torch.Generator) -> None:
+    layers = red_dress_in_a_green_park(generator)
+    small = layers.resize(64, 64)
+    picture = Painter(Drifting()).paint(layers)  # type: ignore[arg-type]
+    assert picture.shape == (1, 3, 64, 64)
+    assert (picture - small.composite() * (1 - 0.5 * small.alpha)).abs().mean() < 1 / 255
 
 
 def test_none_is_identity(generator: torch.Generator) -> None:

@@ -1,6 +1,7 @@
 """The main job, with a mask instead of a network and a harmonizer that only dims."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -8,11 +9,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 
 from hpbnet.affine_grid import AffineGrid
+from hpbnet.harmonize import Painter
 from hpbnet.image import encode_picture, read_picture
 from hpbnet.image.picture import to_planes, to_samples
 from hpbnet.layers import Layers
+from hpbnet.networks.hpbnet import Painted
 from hpbnet.networks.matting import MattingConfig, MattingNetwork
 from hpbnet.options import ComposeOptions
 from hpbnet.pipeline import CutOut, Pipeline
@@ -53,6 +57,33 @@ def test_image_is_the_layers_flattened_and_the_grid_says_how_they_were_recolored
     assert composition.layers.composite().equal(composition.image)
     plain = pipeline(PORTRAIT, BACKGROUND, mask=MASK, strength=0)
     assert plain.layers.recolor(composition.grid).composite().equal(composition.image)
+
+
+class Repainting(nn.Module):
+    """Paints the composite's mirror image."""
+
+    config = SimpleNamespace(resolution=32)
+
+    def forward(self, composite: torch.Tensor, mask: torch.Tensor) -> Painted:
+        return Painted([composite.flip(3)], [])
+
+
+def test_a_painting_networks_own_picture_is_shown_where_asked_for() -> None:
+    pipeline = Pipeline(Painter(Repainting()))  # type: ignore[arg-type]
+    flat = np.full_like(BACKGROUND, 90)
+    flat[:, 60:] = 180
+    composition = pipeline.harmonize(flat, np.pad(np.ones((20, 20), np.float32), ((0, 52), (0, 100))), painted=True)
+    assert composition.size == composition.image.shape[2:] == (72, 120)
+    left, right = composition.image[..., 10:50].mean(), composition.image[..., 70:110].mean()
+    assert left == pytest.approx(180 / 255, abs=0.05) and right == pytest.approx(90 / 255, abs=0.05)
+    assert composition.layers.background.equal(to_planes(flat))
+    assert composition.notices == ("shown is the network's own picture, enlarged; strength and finish do not touch it",)
+    assert pipeline(PORTRAIT, BACKGROUND, mask=MASK, painted=True).image.shape == (1, 3, 72, 120)
+
+
+def test_a_harmonizer_that_does_not_paint_has_no_picture_of_its_own(pipeline: Pipeline) -> None:
+    with pytest.raises(ValueError, match="this harmonizer has none; choose hpbnet"):
+        pipeline.harmonize(PORTRAIT, MASK, painted=True)
 
 
 def test_strength_goes_from_nothing_to_all(pipeline: Pipeline) -> None:
@@ -139,6 +170,7 @@ CHANGES = {
     "harmonizer": "reinhard",
     "mask": MASK[:, ::-1],
     "matte": "tiny.onnx",  # tests/test_onnx_matting.py
+    "painted": True,  # above: it needs a harmonizer that paints
 }
 
 
@@ -149,7 +181,7 @@ def test_every_option_is_exercised() -> None:
     assert CHANGES.keys() == ComposeOptions.__dataclass_fields__.keys()
 
 
-@pytest.mark.parametrize("name", sorted(CHANGES.keys() - FINISHES - {"matte"}))
+@pytest.mark.parametrize("name", sorted(CHANGES.keys() - FINISHES - {"matte", "painted"}))
 def test_option_changes_the_picture(pipeline: Pipeline, name: str) -> None:
     base: dict[str, object] = {"mask": MASK} | ({"size": (72, 72)} if name == "fit" else {})
     plain = pipeline(PORTRAIT, BACKGROUND, **base)

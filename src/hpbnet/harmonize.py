@@ -141,18 +141,28 @@ def learned(network: HarmonizerNetwork) -> Harmonizer:
     return harmonize
 
 
-def painted(network: HPBNet) -> Harmonizer:
-    """Make a harmonizer of a network that paints: its picture after Eq. (3), lifted to any size by a fitted grid."""
-    size = network.config.resolution
+@dataclass(frozen=True)
+class Painter:
+    """The harmonizer of a network that paints: its picture is lifted to any size by a fitted grid."""
+
+    network: HPBNet
+
+    def __call__(self, layers: Layers) -> AffineGrid:
+        """Fit the grid that takes the composite to the network's picture."""
+        small, picture = self._paint(layers)
+        return AffineGrid.fit(small.composite(), picture, small.alpha)
+
+    def paint(self, layers: Layers) -> Tensor:
+        """Return the network's own picture after Eq. (3), as published: background included -> [B,3,R,R]."""
+        return self._paint(layers)[1]
 
     @torch.no_grad()
-    def harmonize(layers: Layers) -> AffineGrid:
+    def _paint(self, layers: Layers) -> tuple[Layers, Tensor]:
+        size = self.network.config.resolution
         small = layers.resize(size, size)
         composite = small.composite()
-        picture = match_color_temperature(network(composite, small.alpha).image, composite, small.alpha)
-        return AffineGrid.fit(composite, picture.clamp(0.0, 1.0), small.alpha)
-
-    return harmonize
+        picture = match_color_temperature(self.network(composite, small.alpha).image, composite, small.alpha)
+        return small, picture.clamp(0.0, 1.0)
 
 
 HARMONIZERS: dict[str, Harmonizer] = {"none": identity, "reinhard": reinhard, "covariance": covariance}
@@ -176,7 +186,7 @@ def harmonizer_by_name(name_or_path: str | Path) -> Harmonizer:
     if isinstance(network, HarmonizerNetwork):
         return learned(network)
     if isinstance(network, HPBNet):
-        return painted(network)
+        return Painter(network)
     raise ValueError(f"{name} holds a {type(network).__name__}, which is no harmonizer")
 
 

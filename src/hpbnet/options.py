@@ -106,6 +106,9 @@ class ComposeOptions:
     )
     y: float | None = setting(None, "Lower edge of the cut-out, 0 top to 1 bottom; chosen by default.", (-2, 3))
     harmonizer: str | None = setting(None, "How colours are matched: a name or a weights file.", None, "NAME")
+    painted: bool = setting(
+        False, "Show the picture that the harmonizer's own network paints (hpbnet), background included, enlarged."
+    )
     strength: float = setting(1.0, "How far the automatic change of colour goes.", (0, 1))
     exposure: float = setting(0.0, "Brightness of the person, after the automatic change [EV].", (-4, 4))
     warmth: float = setting(0.0, "Warmth of the person, after the automatic change: -1 bluish, 1 golden.", (-1, 1))

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from .affine_grid import AffineGrid
 from .finish import grade, light_wrap, match_grain, match_softness
 from .framing import plan_placement
-from .harmonize import Harmonizer, harmonizer_by_name
+from .harmonize import Harmonizer, Painter, harmonizer_by_name
 from .image import Picture, Source, encode_picture, format_of, read_mask, read_picture, write_bytes, write_picture
 from .layers import Layers, fit_background, place
 from .matte import MOST_COVERAGE, estimate_foreground, matte
@@ -27,6 +28,7 @@ DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
 
 _LEAST_SIDE = 16  # [px]
+_OWN = ("shown is the network's own picture, enlarged; strength and finish do not touch it",)
 _load_harmonizer = functools.cache(harmonizer_by_name)
 
 
@@ -143,7 +145,7 @@ class Pipeline:
             OSError: a file cannot be opened.
         """
         options = replace(options or ComposeOptions(), **fields)  # type: ignore[arg-type]
-        harmonizer = self.harmonizer if options.harmonizer is None else _load_harmonizer(options.harmonizer)
+        harmonizer = self._harmonizer(options)
         cut_out = self.matte(portrait, options.mask, options.matte)
         scene = _read(background, "the background")
         opaque = () if scene.alpha is None else ("the background's transparency is ignored",)
@@ -153,12 +155,13 @@ class Pipeline:
         layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
         depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *notices)
         del cut_out, scene, canvas  # large pictures need not wait for the rest
+        painted = _painted(harmonizer, layers) if options.painted else None
         grid = harmonizer(layers)
         layers = layers.recolor(grid, options.strength)
         layers = _finish(layers, options)
-        image = layers.composite()
+        image = layers.composite() if painted is None else painted
 
-        return Composition(image, layers, grid, options, depth, notices)
+        return Composition(image, layers, grid, options, depth, (*notices, *_OWN[: options.painted]))
 
     @torch.no_grad()
     def matte(self, portrait: Source, mask: Source | None = None, network: str | Path | None = None) -> CutOut:
@@ -198,12 +201,28 @@ class Pipeline:
             OSError: a file cannot be opened.
         """
         options = replace(options or ComposeOptions(), **fields)  # type: ignore[arg-type]
-        harmonizer = self.harmonizer if options.harmonizer is None else _load_harmonizer(options.harmonizer)
+        harmonizer = self._harmonizer(options)
         picture = _read(composite, "the composite")
         layers = Layers(picture.pixels, _read_mask(mask, picture, "the composite"), picture.pixels)
+        painted = _painted(harmonizer, layers) if options.painted else None
         grid = harmonizer(layers)
         layers = _finish(layers.recolor(grid, options.strength), options)
-        return Composition(layers.composite(), layers, grid, options, picture.depth, picture.notices)
+        image = layers.composite() if painted is None else painted
+        return Composition(image, layers, grid, options, picture.depth, (*picture.notices, *_OWN[: options.painted]))
+
+    def _harmonizer(self, options: ComposeOptions) -> Harmonizer:
+        """Return the harmonizer that the options ask for, else the pipeline's own."""
+        harmonizer = self.harmonizer if options.harmonizer is None else _load_harmonizer(options.harmonizer)
+        if options.painted and not isinstance(harmonizer, Painter):
+            raise ValueError("painted shows what a network paints, and this harmonizer has none; choose hpbnet")
+        return harmonizer
+
+
+def _painted(harmonizer: Harmonizer, layers: Layers) -> Tensor:
+    """Bring the network's own picture to the layers' size."""
+    assert isinstance(harmonizer, Painter)
+    picture = harmonizer.paint(layers)
+    return F.interpolate(picture, layers.size, mode="bicubic", antialias=True).clamp(0.0, 1.0)
 
 
 def _finish(layers: Layers, options: ComposeOptions) -> Layers:

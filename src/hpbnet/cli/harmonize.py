@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("composite", type=click.Path(path_type=Path, allow_dash=True))
 @click.argument("mask", type=click.Path(path_type=Path, allow_dash=True))
 @takes_output
-@takes_settings(ComposeOptions, only=("harmonizer", "strength", "exposure", "warmth"))
+@takes_settings(ComposeOptions, only=("harmonizer", "painted", "strength", "exposure", "warmth"))
 def command(composite: Path, mask: Path, output: Output, settings: ComposeOptions) -> int:
     """Match the colours of what MASK shows in COMPOSITE to the rest of it.
 

@@ -121,8 +121,7 @@ def apply_change(change: Tensor, image: Tensor) -> Tensor:
     if change.shape[-2:] != image.shape[-2:]:
         full = F.interpolate(change, size=image.shape[-2:], mode="bilinear", align_corners=False)
     full = full.view(-1, 3, 4, *image.shape[-2:])
-    added: Tensor = torch.einsum("bijhw,bjhw->bihw", full[:, :, :3], image) + full[:, :, 3]
-    return added
+    return (full[:, :, :3] * image[:, None]).sum(dim=2) + full[:, :, 3]
 
 
 STATISTICS = 25  # numbers that `statistics` gives
