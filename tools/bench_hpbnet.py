@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import torch
 
-from hpbnet.harmonize import painted
+from hpbnet.harmonize import Painter
 from hpbnet.layers import Layers
 from hpbnet.models import load_network
 from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig
@@ -74,7 +74,7 @@ def bench(network: HPBNet, device: str, precision: str, repeats: int) -> list[tu
     draw = torch.Generator().manual_seed(0)
     composite, alpha = (torch.rand(1, channels, size, size, generator=draw).to(device) for channels in (3, 1))
     layers = Layers(composite, alpha, composite)
-    harmonizer = painted(network)
+    harmonizer = Painter(network)
 
     def timed(step: Callable[[], object]) -> float:
         seconds = []

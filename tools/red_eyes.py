@@ -18,14 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hpbnet.color import luma
-from hpbnet.color_temperature import match_color_temperature
+from hpbnet.disturb import paste
 from hpbnet.evaluation.backbones import weights_folder
 from hpbnet.evaluation.identity import FaceFinder, load_face_finder
-from hpbnet.harmonize import harmonizer_by_name
+from hpbnet.harmonize import Painter, harmonizer_by_name
 from hpbnet.image import read_mask, read_picture, write_picture
 from hpbnet.layers import Layers
-from hpbnet.models import load_network
-from hpbnet.networks.hpbnet import HPBNet
 from hpbnet.synthesis.portraits import Portrait, read_index
 
 Method = Callable[[Layers], Tensor]  # layers -> picture [1,3,H,W]
@@ -75,21 +73,9 @@ def open_method(name: str) -> dict[str, Method]:
     harmonizer = harmonizer_by_name(name)
     label = Path(name).stem if Path(name).suffix else name
     opened: dict[str, Method] = {label: lambda layers: layers.recolor(harmonizer(layers)).composite()}
-    if Path(name).is_file() or name == "hpbnet":
-        network = load_network(name)
-        if isinstance(network, HPBNet):
-            opened[f"{label} painted"] = lambda layers: painted(network, layers)
+    if isinstance(harmonizer, Painter):
+        opened[f"{label} painted"] = lambda layers: paste(harmonizer.paint(layers), layers.alpha, layers.background)
     return opened
-
-
-def painted(network: HPBNet, layers: Layers) -> Tensor:
-    """Give the network's own picture after Eq. (3), over the true background, at the photo's size."""
-    size = network.config.resolution
-    small = layers.resize(size, size)
-    composite = small.composite()
-    picture = match_color_temperature(network(composite, small.alpha).image, composite, small.alpha).clamp(0, 1)
-    full = F.interpolate(picture, layers.size, mode="bicubic", align_corners=False).clamp(0, 1)
-    return Layers(full, layers.alpha, layers.background).composite()
 
 
 def red_eyed(portraits: list[Portrait], finder: FaceFinder, count: int) -> list[tuple[Layers, Tensor]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .affine_grid import AffineGrid
@@ -153,8 +154,9 @@ class Painter:
         return AffineGrid.fit(small.composite(), picture, small.alpha)
 
     def paint(self, layers: Layers) -> Tensor:
-        """Return the network's own picture after Eq. (3), as published: background included -> [B,3,R,R]."""
-        return self._paint(layers)[1]
+        """Return the network's own picture after Eq. (3), background included, enlarged to the layers' size."""
+        _, picture = self._paint(layers)
+        return F.interpolate(picture, layers.size, mode="bicubic", antialias=True).clamp(0.0, 1.0)
 
     @torch.no_grad()
     def _paint(self, layers: Layers) -> tuple[Layers, Tensor]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -155,7 +154,7 @@ class Pipeline:
         layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
         depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *notices)
         del cut_out, scene, canvas  # large pictures need not wait for the rest
-        painted = _painted(harmonizer, layers) if options.painted else None
+        painted = harmonizer.paint(layers) if options.painted and isinstance(harmonizer, Painter) else None
         grid = harmonizer(layers)
         layers = layers.recolor(grid, options.strength)
         layers = _finish(layers, options)
@@ -204,7 +203,7 @@ class Pipeline:
         harmonizer = self._harmonizer(options)
         picture = _read(composite, "the composite")
         layers = Layers(picture.pixels, _read_mask(mask, picture, "the composite"), picture.pixels)
-        painted = _painted(harmonizer, layers) if options.painted else None
+        painted = harmonizer.paint(layers) if options.painted and isinstance(harmonizer, Painter) else None
         grid = harmonizer(layers)
         layers = _finish(layers.recolor(grid, options.strength), options)
         image = layers.composite() if painted is None else painted
@@ -216,13 +215,6 @@ class Pipeline:
         if options.painted and not isinstance(harmonizer, Painter):
             raise ValueError("painted shows what a network paints, and this harmonizer has none; choose hpbnet")
         return harmonizer
-
-
-def _painted(harmonizer: Harmonizer, layers: Layers) -> Tensor:
-    """Bring the network's own picture to the layers' size."""
-    assert isinstance(harmonizer, Painter)
-    picture = harmonizer.paint(layers)
-    return F.interpolate(picture, layers.size, mode="bicubic", antialias=True).clamp(0.0, 1.0)
 
 
 def _finish(layers: Layers, options: ComposeOptions) -> Layers:
