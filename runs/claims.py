@@ -5,7 +5,7 @@
 Validation portraits of PORTRAITS (index.csv, images/, alpha/) are disturbed in four ways, from the same seeds: by the
 paper's recipe, by its colour transfer alone, by its relighting alone, and by the whole recipe in photos of strongly
 tinted light. Each network's own picture is pasted over the composite's background, before and after Eq. (3), and lifted
-by the fitted grid. All numbers are over all items, at the network's own size:
+by the fitted grid; so is its U-Net's last estimate, after Eq. (3). All numbers are over all items, at the network's own size:
 
     ratio      squared error after / before, ratio of means          gain      mean rise of PSNR [dB]
     lightness  error of L* after / before: light                     chroma    error of (a*, b*) after / before: colour
@@ -130,9 +130,12 @@ def prepare(item: Item, measures: Measures) -> Case:
 def measure(network: HPBNet, case: Case, measures: Measures) -> dict[str, Measured]:
     """Measure the composite, and what the network makes of it in three ways."""
     composite, mask = case.item.composite, case.item.mask
-    picture = network(composite, mask).image
+    said = network(composite, mask)
+    picture = said.image
     matched = match_color_temperature(picture, composite, mask).clamp(0, 1)
+    estimate = match_color_temperature(said.estimates[-1], composite, mask).clamp(0, 1)
     pictures = {
+        "U-Net's estimate": paste(estimate, mask, composite),
         "without Eq. (3)": paste(picture.clamp(0, 1), mask, composite),
         "with Eq. (3)": paste(matched, mask, composite),
         "lifted": paste(AffineGrid.fit(composite, matched, mask).apply(composite), mask, composite),

@@ -1,28 +1,34 @@
 #!/usr/bin/env bash
-# The paper's other claims, each on networks of one small and equal budget: that of hpbnet_small.sh, whose OUT this takes.
+# The paper's other claims, each on networks of one small and equal budget: STEPS batches of 8, as in hpbnet_small.json.
 #   DATA=... DPR=... METRICS=... STEPS=... [PRIOR=...] runs/claims.sh OUT
-# STEPS is the budget of every network; OUT's pool and pool_val may be links to another's.
-#   - Eq. (3) on and off, colour and light apart, U-Net against U-Net with generator: full, unet
-#   - concatenations keep identity and detail: whole (the generator paints whole pictures) against apart (without them)
+# OUT holds pool (of `paper` and `relit` items) and pool_val, or links to them.
+#   - Eq. (3) on and off, colour and light apart, the U-Net's estimate against the generator's picture: full
+#   - wider white balance helps in saturated light: full against narrow (no augmentation) and broad (0.4 to 2);
+#     these three go on from the released weights
+#   - concatenations keep identity and detail: whole (the generator paints whole pictures) against apart (without them),
+#     both from nothing
 #   - a prior knows faces: primed (whole, begun from PRIOR, a StyleGAN2 of 128 px), frozen (PRIOR not trained along)
-#   - wider white balance helps in saturated light: full against narrow (no augmentation) and broad (0.4 to 2)
 #   - red eyes vanish: tools/red_eyes.py
 set -euo pipefail
 out=$1
 runs=$(dirname "$0")
-"$runs/hpbnet_small.sh" "$out"
-names="full unet whole apart narrow broad"
+names="full narrow broad whole apart"
 train() {
   hpbnet train hpbnet "$out/pool" --config "$runs/hpbnet_small.json" --set validation="$out/pool_val" \
-    --set "steps=$STEPS" "$@"
+    --set "steps=$STEPS" --set warmup=20 --run "$@"
 }
-train --run "$out/whole" --set joint=true
-train --run "$out/apart" --set joint=true --set concatenate=false
-train --run "$out/narrow" --set joint=true --set residual=true --set white_balance=false
-train --run "$out/broad" --set joint=true --set residual=true --set "gains=[0.4, 2.0]"
+again() {
+  train "$@" --set joint=true --set residual=true --set learning_rate=0.001 \
+    --set start="$runs/../src/hpbnet/weights/hpbnet.safetensors"
+}
+again "$out/full"
+again "$out/narrow" --set white_balance=false
+again "$out/broad" --set "gains=[0.4, 2.0]"
+train "$out/whole" --set joint=true
+train "$out/apart" --set joint=true --set concatenate=false
 if [ -n "${PRIOR:-}" ]; then
-  train --run "$out/primed" --set joint=true --set prior="$PRIOR"
-  train --run "$out/frozen" --set prior="$PRIOR"
+  train "$out/primed" --set joint=true --set prior="$PRIOR"
+  train "$out/frozen" --set prior="$PRIOR"
   names="$names primed frozen"
 fi
 

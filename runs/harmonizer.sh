@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The harmonizer: pools made once, then seven stages on one CPU core (about five hours, other work beside it).
+# The harmonizer: pools made once, then ten stages on one CPU core (about seven hours, other work beside it).
 #   DATA=... DPR=dpr_512.t7 METRICS=... runs/harmonizer.sh OUT
 # DATA holds portraits/, backgrounds/ and lighting/ (MODEL_CARD.md); DPR is the published relighting network [ZHSJ19];
 # METRICS the networks that `hpbnet evaluate` measures with, SqueezeNet among them.
@@ -7,11 +7,14 @@
 # Stage 1 was stopped at step 1,250 of 8,000: its rate of 1e-3 was too high. Stage 2 began as 5,200 steps and was cut to
 # 4,200 at step 2,200; stage 3 began with a third of the `wide` pool, and as 12,000 steps (10,500 from step 1,750, 13,000
 # from 4,500, 12,000 again from 8,700), so its rate fell a little differently than here. Before stage 3 three inputs were
-# added to the confidence, with weights of 0. Stages 4 and 7 train the confidence alone.
+# added to the confidence, with weights of 0. Stages 4, 7 and 10 train the confidence alone.
 # The pools of stages 1 to 4 were made when the relighting network still saw pictures of 256 px at that size and drew soft
 # shadows. Stage 5 saw half of that `paper` pool, all of that `wide` pool, and two made as now: 5,000 `paper` items, and
 # 2,000 of stored light (half of them until step 1,500), from which new items of both recipes are drawn. It was stopped
 # at step 6,000 of 11,000 (12,000 until step 1,500); stage 6 goes on with a perceptual term.
+# Stages 8 to 10 saw none of these pools. Stage 8 was stopped at step 2,000 of 3,500 (7,000 until step 500), saw two
+# thirds of its pools until step 400 and the soft one from step 800. For these pools the relighting network was compiled
+# (torch.compile: half the time, a level's difference here and there).
 set -euo pipefail
 out=$1
 light=$DATA/lighting/real_illuminant_rgb_11346x3.npy
@@ -49,10 +52,44 @@ train "$out/mix" --run "$out/6" --set steps=2500 --set warmup=60 --set learning_
 train "$out/mix" --run "$out/7" --set steps=600 --set batch_size=32 --set warmup=30 --set ema=0.99 \
   --set learning_rate=0.002 --set weight_decay=0.0 --set seed=23 --set doubt_only=true --set doubt_harm=0.004 \
   --set start="$out/6/weights.safetensors"
-cp "$out/7/weights.safetensors" src/hpbnet/weights/harmonizer.safetensors
+
+# Stages 8 to 10: light at the relighting network's own size, but for `soft`; a third of the plain backdrops, and `plain`.
+python - "$DATA/portraits" "$out" <<'END'
+import sys
+from pathlib import Path
+from hpbnet.synthesis.portraits import read_index
+faces = read_index(Path(sys.argv[1]), "train")
+lists = {"most": [f for k, f in enumerate(faces) if not f.plain or k % 3 == 0], "plain": [f for f in faces if f.plain]}
+for name, chosen in lists.items():
+    Path(sys.argv[2], f"{name}.txt").write_text("".join(f"{face.name}\n" for face in chosen))
+END
+sharp() {
+  hpbnet synthesize "$DATA/portraits" --pool --split train --size 256 --relighter "dpr:$DPR" --illuminants "$light" \
+    --workers 2 "$@"
+}
+sharp --recipe paper --count 5500 --seed 105 --list "$out/most.txt" -o "$out/sharp/paper"
+sharp --recipe relit --count 4000 --seed 107 --list "$out/most.txt" -o "$out/sharp/relit"
+sharp --recipe relit --count 2000 --seed 108 --list "$out/most.txt" --lights "$DATA/lighting/dpr_format_sh9_gray.npz" \
+  -o "$out/sharp/lights"
+sharp --recipe relit --count 1000 --seed 109 --list "$out/plain.txt" -o "$out/sharp/plain"
+sharp --recipe relit --count 1500 --seed 111 --list "$out/most.txt" -o "$out/sharp/soft"   # with relight.DPR_SIDE = 256
+hpbnet synthesize "$DATA/portraits" --pool --split val --recipe paper --size 256 --count 384 --seed 900 \
+  --relighter "dpr:$DPR" --illuminants "$light" --workers 2 -o "$out/sharp_val"
+more() {
+  train "$out/sharp" --set validation="$out/sharp_val" --set batch_size=32 --set doubt_harm=0.004 "$@"
+}
+more --run "$out/8" --set steps=3500 --set warmup=100 --set learning_rate=0.0007 --set ema=0.998 \
+  --set weight_decay=0.05 --set dropout=0.1 --set seed=31 \
+  --set start="$out/7/weights.safetensors"   # interrupt after step 2,000
+more --run "$out/9" --set steps=2000 --set warmup=50 --set learning_rate=0.0003 --set ema=0.998 \
+  --set weight_decay=0.05 --set dropout=0.05 --set seed=32 --set perceptual=0.1 --set perceived=8 \
+  --set squeezenet="$METRICS/squeezenet1_1.pth" --set start="$out/8/weights.safetensors"
+more --run "$out/10" --set steps=600 --set warmup=30 --set learning_rate=0.002 --set ema=0.99 --set weight_decay=0.0 \
+  --set dropout=0.1 --set seed=33 --set doubt_only=true --set doubt_harm=0.008 --set start="$out/9/weights.safetensors"
+cp "$out/10/weights.safetensors" src/hpbnet/weights/harmonizer.safetensors
 
 items() { hpbnet synthesize "$DATA/portraits" --split val --relighter "dpr:$DPR" --illuminants "$light" "$@"; }
-for seed in 11 12; do
+for seed in 11 12 13; do
   for recipe in paper wide; do
     items --count 500 --size 256 --recipe "$recipe" --seed "$seed" -o "$out/${recipe}_$seed"
     hpbnet evaluate "$out/${recipe}_$seed" --method reinhard --method covariance --method learned \
