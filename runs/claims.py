@@ -5,7 +5,8 @@
 Validation portraits of PORTRAITS (index.csv, images/, alpha/) are disturbed in four ways, from the same seeds: by the
 paper's recipe, by its colour transfer alone, by its relighting alone, and by the whole recipe in photos of strongly
 tinted light. Each network's own picture is pasted over the composite's background, before and after Eq. (3), and lifted
-by the fitted grid; so is its U-Net's last estimate, after Eq. (3). All numbers are over all items, at the network's own size:
+by the fitted grid; so is its U-Net's last estimate, after Eq. (3). All numbers are over all items, at the
+network's own size:
 
     ratio      squared error after / before, ratio of means          gain      mean rise of PSNR [dB]
     lightness  error of L* after / before: light                     chroma    error of (a*, b*) after / before: colour
