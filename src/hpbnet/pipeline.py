@@ -27,7 +27,7 @@ DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
 
 _LEAST_SIDE = 16  # [px]
-_OWN = ("shown is the network's own picture, enlarged; strength and finish do not touch it",)
+_PAINTED = "shown is the network's own picture, enlarged; strength and finish do not touch it"
 _load_harmonizer = functools.cache(harmonizer_by_name)
 
 
@@ -160,7 +160,8 @@ class Pipeline:
         layers = _finish(layers, options)
         image = layers.composite() if painted is None else painted
 
-        return Composition(image, layers, grid, options, depth, (*notices, *_OWN[: options.painted]))
+        notices = (*notices, _PAINTED) if options.painted else notices
+        return Composition(image, layers, grid, options, depth, notices)
 
     @torch.no_grad()
     def matte(self, portrait: Source, mask: Source | None = None, network: str | Path | None = None) -> CutOut:
@@ -207,7 +208,8 @@ class Pipeline:
         grid = harmonizer(layers)
         layers = _finish(layers.recolor(grid, options.strength), options)
         image = layers.composite() if painted is None else painted
-        return Composition(image, layers, grid, options, picture.depth, (*picture.notices, *_OWN[: options.painted]))
+        notices = (*picture.notices, _PAINTED) if options.painted else picture.notices
+        return Composition(image, layers, grid, options, picture.depth, notices)
 
     def _harmonizer(self, options: ComposeOptions) -> Harmonizer:
         """Return the harmonizer that the options ask for, else the pipeline's own."""
