@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The paper's other claims, each on networks of one small and equal budget: STEPS batches of 8, as in hpbnet_small.json.
-#   DATA=... DPR=... METRICS=... STEPS=... [PRIOR=...] runs/claims.sh OUT
+#   DATA=... DPR=... METRICS=... START=... STEPS=... [PRIOR=...] runs/claims.sh OUT
 # OUT holds pool (of `paper` and `relit` items) and pool_val, or links to them.
 #   - Eq. (3) on and off, colour and light apart, the U-Net's estimate against the generator's picture: full
 #   - wider white balance helps in saturated light: full against narrow (no augmentation) and broad (0.4 to 2);
-#     these three go on from the released weights
+#     these three go on from START, the small HPBNet before its last 200 steps; the released `full` is one of them
 #   - concatenations keep identity and detail: whole (the generator paints whole pictures) against apart (without them),
 #     both from nothing
 #   - a prior knows faces: primed (whole, begun from PRIOR, a StyleGAN2 of 128 px), frozen (PRIOR not trained along)
@@ -19,7 +19,7 @@ train() {
 }
 again() {
   train "$@" --set joint=true --set residual=true --set learning_rate=0.001 \
-    --set start="$runs/../src/hpbnet/weights/hpbnet.safetensors"
+    --set start="$START"
 }
 again "$out/full"
 again "$out/narrow" --set white_balance=false
