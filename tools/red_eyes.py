@@ -74,7 +74,11 @@ def open_method(name: str) -> dict[str, Method]:
     label = Path(name).stem if Path(name).suffix else name
     opened: dict[str, Method] = {label: lambda layers: layers.recolor(harmonizer(layers)).composite()}
     if isinstance(harmonizer, Painter):
-        opened[f"{label} painted"] = lambda layers: paste(harmonizer.paint(layers), layers.alpha, layers.background)
+        opened[f"{label} painted"] = lambda layers: paste(
+            F.interpolate(harmonizer.paint(layers), layers.size, mode="bicubic", antialias=True).clamp(0, 1),
+            layers.alpha,
+            layers.background,
+        )
     return opened
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .affine_grid import AffineGrid
@@ -149,22 +148,25 @@ class Painter:
     network: HPBNet
 
     def __call__(self, layers: Layers) -> AffineGrid:
-        """Fit the grid that takes the composite to the network's picture."""
-        small, picture = self._paint(layers)
-        return AffineGrid.fit(small.composite(), picture, small.alpha)
-
-    def paint(self, layers: Layers) -> Tensor:
-        """Return the network's own picture after Eq. (3), background included, enlarged to the layers' size."""
-        _, picture = self._paint(layers)
-        return F.interpolate(picture, layers.size, mode="bicubic", antialias=True).clamp(0.0, 1.0)
+        """Paint and lift."""
+        return self.lift(layers, self.paint(layers))
 
     @torch.no_grad()
-    def _paint(self, layers: Layers) -> tuple[Layers, Tensor]:
-        size = self.network.config.resolution
-        small = layers.resize(size, size)
+    def paint(self, layers: Layers) -> Tensor:
+        """Return the network's own picture after Eq. (3), background included -> [B,3,R,R]."""
+        small = self._seen(layers)
         composite = small.composite()
-        picture = match_color_temperature(self.network(composite, small.alpha).image, composite, small.alpha)
-        return small, picture.clamp(0.0, 1.0)
+        picture = self.network(composite, small.alpha).image
+        return match_color_temperature(picture, composite, small.alpha).clamp(0.0, 1.0)
+
+    def lift(self, layers: Layers, picture: Tensor) -> AffineGrid:
+        """Fit the grid that takes the composite to a picture [B,3,R,R] of it."""
+        small = self._seen(layers)
+        return AffineGrid.fit(small.composite(), picture, small.alpha)
+
+    def _seen(self, layers: Layers) -> Layers:
+        size = self.network.config.resolution
+        return layers.resize(size, size)
 
 
 HARMONIZERS: dict[str, Harmonizer] = {"none": identity, "reinhard": reinhard, "covariance": covariance}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
 
 _LEAST_SIDE = 16  # [px]
-_PAINTED = "shown is the network's own picture, enlarged; strength and finish do not touch it"
+_PAINTED = ("shown is the network's own picture, enlarged; strength and finish do not touch it",)
 _load_harmonizer = functools.cache(harmonizer_by_name)
 
 
@@ -154,14 +155,12 @@ class Pipeline:
         layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
         depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *notices)
         del cut_out, scene, canvas  # large pictures need not wait for the rest
-        painted = harmonizer.paint(layers) if options.painted and isinstance(harmonizer, Painter) else None
-        grid = harmonizer(layers)
+        grid, painted = _judge(harmonizer, layers, options)
         layers = layers.recolor(grid, options.strength)
         layers = _finish(layers, options)
         image = layers.composite() if painted is None else painted
 
-        notices = (*notices, _PAINTED) if options.painted else notices
-        return Composition(image, layers, grid, options, depth, notices)
+        return Composition(image, layers, grid, options, depth, notices + _PAINTED if options.painted else notices)
 
     @torch.no_grad()
     def matte(self, portrait: Source, mask: Source | None = None, network: str | Path | None = None) -> CutOut:
@@ -204,11 +203,10 @@ class Pipeline:
         harmonizer = self._harmonizer(options)
         picture = _read(composite, "the composite")
         layers = Layers(picture.pixels, _read_mask(mask, picture, "the composite"), picture.pixels)
-        painted = harmonizer.paint(layers) if options.painted and isinstance(harmonizer, Painter) else None
-        grid = harmonizer(layers)
+        grid, painted = _judge(harmonizer, layers, options)
         layers = _finish(layers.recolor(grid, options.strength), options)
         image = layers.composite() if painted is None else painted
-        notices = (*picture.notices, _PAINTED) if options.painted else picture.notices
+        notices = picture.notices + _PAINTED if options.painted else picture.notices
         return Composition(image, layers, grid, options, picture.depth, notices)
 
     def _harmonizer(self, options: ComposeOptions) -> Harmonizer:
@@ -217,6 +215,17 @@ class Pipeline:
         if options.painted and not isinstance(harmonizer, Painter):
             raise ValueError("painted shows what a network paints, and this harmonizer has none; choose hpbnet")
         return harmonizer
+
+
+def _judge(harmonizer: Harmonizer, layers: Layers, options: ComposeOptions) -> tuple[AffineGrid, Tensor | None]:
+    """Ask a harmonizer for its grid and, where it is to be shown, for its own picture at the layers' size."""
+    if not options.painted:
+        return harmonizer(layers), None
+    assert isinstance(harmonizer, Painter)
+    picture = harmonizer.paint(layers)
+    return harmonizer.lift(layers, picture), F.interpolate(picture, layers.size, mode="bicubic", antialias=True).clamp(
+        0.0, 1.0
+    )
 
 
 def _finish(layers: Layers, options: ComposeOptions) -> Layers:
