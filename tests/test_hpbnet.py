@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig, cut
+from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig, cut, grow
 from hpbnet.networks.stylegan2 import Generator
 from hpbnet.networks.unet import UNet
 
@@ -118,3 +118,29 @@ def test_without_concatenations_the_generator_sees_the_bottleneck_alone() -> Non
     image = network(composite, mask).image.sum()
     image.backward()
     assert all(parameter.grad is None for parameter in network.unet.decoder.parameters())
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_grown_network_says_at_the_scales_it_had_what_it_said_before(residual: bool) -> None:
+    torch.manual_seed(0)
+    network = HPBNet(replace(TINY, unet_channels=8, unet_max_channels=16, residual=residual))
+    for scale, join in zip(network.unet.decoder, network.joins, strict=True):
+        torch.nn.init.normal_(scale.residual.weight)
+        torch.nn.init.normal_(join.change.weight)
+    only_the_middle = torch.zeros(3, 3)
+    only_the_middle[1, 1] = 1.0
+    network.unet.encoder[0].convolutions[0].weight.data *= only_the_middle  # so that there is no border
+    composite, mask = inputs()
+    before = network(composite, mask)
+    grown = grow(network)
+    assert (grown.config.resolution, grown.config.unet_channels) == (64, 4)
+    after = grown(*(image.repeat_interleave(2, 2).repeat_interleave(2, 3) for image in (composite, mask)))
+    for ours, theirs in ((after.estimates, before.estimates), (after.images, before.images)):
+        assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(ours, theirs, strict=False))
+        assert ours[-1].shape == (2, 3, 64, 64)
+    assert torch.equal(network(composite, mask).image, before.image)
+
+
+def test_a_network_too_narrow_to_grow_is_refused() -> None:
+    with pytest.raises(ValueError, match="unet_channels is 4"):
+        grow(HPBNet(TINY))

@@ -33,6 +33,16 @@ def test_equation_1_sums_the_mean_error_of_every_scale() -> None:
     assert terms["total"].item() == pytest.approx(0.34)
 
 
+def test_the_squared_error_of_every_scale_may_be_added() -> None:
+    truth = torch.full((2, 3, 16, 16), 0.5)
+    images = [torch.full((2, 3, 8, 8), 0.6), torch.full((2, 3, 16, 16), 0.3)]
+    terms = fidelity_loss(images, truth, squared_weight=5.0)
+    assert terms["squared"].item() == pytest.approx(5 * (0.01 + 0.04))
+    assert terms["total"].item() == pytest.approx(0.3 + 0.25)
+    both = hpbnet_loss(Painted(images, images), truth, squared_weight=5.0)
+    assert both["total"].item() == pytest.approx(2 * 0.55)
+
+
 def test_truth_is_averaged_down_to_each_scale() -> None:
     truth = torch.zeros(1, 3, 16, 16)
     truth[..., ::2] = 1

@@ -202,10 +202,32 @@ def test_a_training_goes_on_from_given_weights_of_its_own_sizes(tiny: HPBNetTrai
         train_hpbnet(replace(config, residual=True), tmp_path / "third")
 
 
+def test_a_training_goes_on_at_twice_the_resolution(tiny: HPBNetTraining, tmp_path: Path) -> None:
+    config = replace(tiny, steps=1, validation="", unet_channels=8)
+    first = train_hpbnet(config, tmp_path / "first")
+    config = replace(config, resolution=32, unet_channels=4, start=str(first), learning_rate=0.0)
+    small, grown = (load_network(path) for path in (first, train_hpbnet(config, tmp_path / "second")))
+    assert isinstance(grown, HPBNet) and grown.config.resolution == 32
+    assert torch.allclose(grown.generator.synthesis.const, small.generator.synthesis.const, atol=2e-3)  # type: ignore[union-attr]
+
+
+def test_crops_show_parts_of_the_picture_to_composite_and_truth_alike(tiny: HPBNetTraining) -> None:
+    items = Items(Pool(tiny.data), replace(tiny, white_balance=False, crops=True))
+    whole = Items(Pool(tiny.data), replace(tiny, white_balance=False))
+    for index in range(4):
+        item = items[index]
+        assert item.composite.shape == (3, 16, 16)
+        assert not torch.equal(item.real, whole[index].real)
+        outside, inside = (item.mask == 0).expand(3, -1, -1), (item.mask == 255).expand(3, -1, -1)
+        assert (item.composite[outside].int() - item.real[outside].int()).abs().max() <= 1
+        assert (2 * item.composite[inside].int() - item.real[inside].int()).abs().max() <= 3
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"concatenate": False},
+        {"squared_weight": 5.0},
         {"gains": (0.4, 2.5)},
         {"precision": "bfloat16"},
         {"schedule": "cosine"},

@@ -5,19 +5,20 @@ decoder's features of each scale are concatenated to the synthesis block of that
 convolutions and before it paints, and a 1x1 convolution reduces both to the block's width. That convolution starts as a
 pass-through of the generator's features. Without a generator the class is the ablation "U-Net only".
 
-With `residual`, which is ours and for small budgets without a prior, the U-Net starts every scale from the composite
-and the generator paints a change of the U-Net's estimate: an untrained network is the identity.
+With `residual`, which is ours and for small budgets without a prior, the U-Net changes the composite's colours and the
+generator paints a change of the U-Net's estimate: an untrained network is the identity.
 
 Equation (3) is outside (`hpbnet.color_temperature`), and so is the loss (`hpbnet.training.losses`).
 """
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from .stylegan2 import EqualConv, EqualLinear, Generator, Noise, StyleGAN2Config
+from .stylegan2 import GAIN, EqualConv, EqualLinear, Generator, Noise, StyleGAN2Config
 from .unet import UNet, UNetConfig
 
 
@@ -153,3 +154,38 @@ def cut(prior: Generator, config: StyleGAN2Config) -> Generator:
     kept = small.state_dict().keys()
     small.load_state_dict({name: value for name, value in prior.state_dict().items() if name in kept})
     return small
+
+
+@torch.no_grad()
+def grow(network: HPBNet) -> HPBNet:
+    """Double a network's resolution: finer scales are added that say nothing at first, and what was learned is kept.
+
+    The new encoder scale hands composite and mask on, raised above zero, where the leaky ReLU is but a gain; what they
+    were raised by is taken away where they used to enter. Along the border, where a convolution sees zeros, that is not
+    quite the same.
+
+    Raises:
+        ValueError: half of the U-Net's finest channels are too few to hand composite and mask on.
+    """
+    small = network.config
+    config = replace(small, resolution=2 * small.resolution, unet_channels=small.unet_channels // 2)
+    if config.unet_channels < 4 or config.unet.width(small.resolution) != small.unet.width(small.resolution):
+        raise ValueError(f"unet_channels is {small.unet_channels}, expected an even number, 8 or more, to grow from")
+    grown = HPBNet(config)
+    old, state = network.state_dict(), grown.state_dict()
+    for name, value in old.items():
+        moved = re.sub(r"(?<=encoder\.)\d+", lambda found: str(int(found[0]) + 1), name)
+        if state[moved].shape == value.shape:  # all but the convolution that saw the composite itself
+            state[moved] = value
+    for index, gain in enumerate((1.0, 1 / GAIN, 1 / GAIN)):
+        weight, bias = (state[f"unet.encoder.0.convolutions.{index}.{part}"] for part in ("weight", "bias"))
+        weight[:4], bias[:4] = 0.0, float(index == 0)
+        weight[:4, :4, 1, 1] = gain * weight[0].numel() ** 0.5 * torch.eye(4)  # stored with unit variance: EqualConv
+    before, after = old["unet.encoder.0.convolutions.0.weight"], state["unet.encoder.1.convolutions.0.weight"]
+    used = before * before[0].numel() ** -0.5
+    after.zero_()
+    after[:, :4] = used / GAIN * after[0].numel() ** 0.5
+    raised = "unet.encoder.1.convolutions.0.bias"
+    state[raised] = state[raised] - used.sum(dim=(1, 2, 3))  # not in place: it is the smaller network's still
+    grown.load_state_dict(state)
+    return grown

@@ -182,8 +182,8 @@ class StyledConv(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: Noise = None) -> Tensor:
         """[B,I,H,W], [B,w_dim] -> [B,O,R,R]."""
         x = modulated_convolution(x, self.weight, self.affine(w), demodulate=True, up=self.up)
-        x = x + self.noise_strength * self._noise(x, noise)
-        return activate(x + self.bias[:, None, None], clamp=self.clamp)
+        x = x + (self.noise_strength * self._noise(x, noise)).to(x)
+        return activate(x + self.bias[:, None, None].to(x), clamp=self.clamp)
 
     def _noise(self, like: Tensor, noise: Noise) -> Tensor:
         if noise is None:

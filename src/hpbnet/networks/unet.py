@@ -1,10 +1,11 @@
 """The U-Net of HPBNet (section 3.2): composite and mask -> a harmonized image at every scale, coarse to fine.
 
-Scale i takes the upsampled estimate of scale i-1 and predicts the residual; with `residual`, which is ours, the
-composite's own detail of scale i is added first, so that only the change is left to predict. Bottleneck and decoder
-features are returned too: they feed the generator (`hpbnet.networks.hpbnet`). Convolutions scale their weights when
-used, as StyleGAN2's do: there is no normalisation layer, and the published learning rate of 2e-3 suits weights of unit
-variance.
+Scale i takes the upsampled estimate of scale i-1 and predicts the residual. With `residual`, which is ours, the
+residuals add up to a map of affine colour changes, and the estimate of scale i is the composite of that scale, so
+changed: light scales what is there, and a network that paints pictures must first learn to copy them. Bottleneck and
+decoder features are returned too: they feed the generator (`hpbnet.networks.hpbnet`). Convolutions scale their weights
+when used, as StyleGAN2's do: there is no normalisation layer, and the published learning rate of 2e-3 suits weights of
+unit variance.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .harmonizer import apply_change
 from .stylegan2 import EqualConv, activate
 
 COARSEST = 8  # resolution of the bottleneck [px]
@@ -25,7 +27,7 @@ class UNetConfig:
     resolution: int = 512  # a power of two, 8 or more [px]
     channels: int = 32  # of the finest scale; doubled at every coarser one ...
     max_channels: int = 512  # ... up to this many
-    residual: bool = False  # start every scale from the composite at that scale: an untrained network is the identity
+    residual: bool = False  # change the composite's colours: an untrained network is the identity
 
     def __post_init__(self) -> None:
         if self.resolution < COARSEST or self.resolution & (self.resolution - 1):
@@ -62,7 +64,8 @@ class UNet(nn.Module):
             EncoderScale(inputs, outputs) for inputs, outputs in zip([4, *fine_to_coarse], fine_to_coarse, strict=False)
         )
         self.decoder = nn.ModuleList(
-            DecoderScale(below, width) for below, width in zip([0, *widths], widths, strict=False)
+            DecoderScale(below, width, 12 if self.config.residual else 3)
+            for below, width in zip([0, *widths], widths, strict=False)
         )
 
     def forward(
@@ -78,15 +81,21 @@ class UNet(nn.Module):
         for index, scale in enumerate(self.encoder):
             x = scale(x if index == 0 else F.avg_pool2d(x, 2))
             skips.append(x)
-        shrunk = estimate = F.interpolate(composite, size=(COARSEST, COARSEST), mode="area")
+        estimate = F.interpolate(composite, size=(COARSEST, COARSEST), mode="area")
+        change = composite.new_zeros(len(composite), 12, COARSEST, COARSEST)
         features, estimates = [], []
         below: Tensor | None = None
         for scale, skip in zip(self.decoder, reversed(skips), strict=True):
-            estimate = _resized(estimate, skip)
-            if self.config.residual:
-                coarser, shrunk = shrunk, F.interpolate(composite, size=skip.shape[2:], mode="area")
-                estimate = estimate + shrunk - _resized(coarser, skip)
-            below, estimate = scale(below, skip, estimate)
+            if not self.config.residual:
+                estimate = _resized(estimate, skip)
+                below, more = scale(below, skip, estimate)
+                estimate = estimate + more
+            else:
+                own = F.interpolate(composite, size=skip.shape[2:], mode="area")
+                change = _resized(change, skip)
+                estimate = own + apply_change(change, own)
+                below, more = scale(below, skip, estimate)
+                change, estimate = change + more, estimate + apply_change(more, own)
             features.append(below)
             estimates.append(estimate)
         return Scales(bottleneck=skips[-1], features=features, estimates=estimates)
@@ -107,13 +116,13 @@ class EncoderScale(nn.Module):
 
 
 class DecoderScale(nn.Module):
-    """Three convolutions over what lies below, the skip and the estimate so far; then the residual of the estimate."""
+    """Three convolutions over what lies below, the skip and the estimate so far; then the residual."""
 
-    def __init__(self, below: int, width: int) -> None:
+    def __init__(self, below: int, width: int, outputs: int = 3) -> None:
         super().__init__()
         self.convolutions = _convolutions(below + width + 3, width)
-        self.residual = EqualConv(width, 3, 3)
-        nn.init.zeros_(self.residual.weight)  # the estimate starts as what it is given
+        self.residual = EqualConv(width, outputs, 3)
+        nn.init.zeros_(self.residual.weight)  # a new network changes nothing
 
     def forward(
         self,
@@ -121,12 +130,12 @@ class DecoderScale(nn.Module):
         skip: Tensor,  # [B,C',R,R] features of the encoder
         estimate: Tensor,  # [B,3,R,R] of the coarser scale, brought to this one's size
     ) -> tuple[Tensor, Tensor]:
-        """Return features [B,C',R,R] and the estimate [B,3,R,R]."""
-        inputs = [skip, estimate * 2 - 1] if below is None else [_resized(below, skip), skip, estimate * 2 - 1]
-        x = torch.cat(inputs, dim=1)
+        """Return features [B,C',R,R] and the residual [B,3,R,R], or [B,12,R,R] of a map of changes."""
+        seen = (estimate * 2 - 1).to(skip, memory_format=torch.channels_last)  # else all would become float32 again
+        x = torch.cat([skip, seen] if below is None else [F.interpolate(below, scale_factor=2.0), skip, seen], dim=1)
         for convolution in self.convolutions:
             x = activate(convolution(x))
-        return x, estimate + self.residual(x)
+        return x, self.residual(x)
 
 
 def _convolutions(inputs: int, outputs: int) -> nn.ModuleList:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,13 +20,13 @@ from ..checkpoint import Checkpoint, Plain, read_checkpoint, read_foreign_tensor
 from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
 from ..metrics import mse, psnr
-from ..networks.hpbnet import HPBNet, HPBNetConfig
+from ..networks.hpbnet import HPBNet, HPBNetConfig, grow
 from ..networks.perceptual import VggFeatures, load_frozen, vgg19
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from ..synthesis.draws import happens, seeded, uniform, whole
-from ..synthesis.pool import Pool
+from ..synthesis.pool import Pool, Triplet
 from ..synthesis.recipe import PAPER
-from .composites import renew
+from .composites import crop, renew
 from .config import TrainConfig
 from .distributed import Crew, crew
 from .losses import Features, Perceptual, discriminator_loss, hpbnet_loss, r1_penalty
@@ -42,12 +43,12 @@ class HPBNetTraining(TrainConfig):
 
     validation: str = ""  # a pool of validation portraits; no validation without it
     validation_items: int = 64
-    start: str = ""  # HPBNet checkpoint of the same sizes whose weights the run begins with
+    start: str = ""  # HPBNet checkpoint whose weights the run begins with; grown if its resolution is lower
     prior: str = ""  # checkpoint of a StyleGAN2 generator, which sets the generator's sizes
     discriminator: str = ""  # checkpoint of its discriminator; a new one without it
     generator: bool = True  # false: "U-Net only", section 4.2
     joint: bool = False  # train the generator too, where the prior is weak or missing
-    residual: bool = False  # start from the composite: for small budgets without a prior; ours
+    residual: bool = False  # change the composite's colours: for small budgets without a prior; ours
     concatenate: bool = True  # false: without the U-Net's features in the generator, an ablation
     resolution: int = 512  # [px]
     unet_channels: int = 32  # assumed
@@ -59,11 +60,13 @@ class HPBNetTraining(TrainConfig):
     mapping_layers: int = 8
     vgg: str = "download"  # VGG-19: "download", or a file of torchvision's or of normalised weights
     perceptual_weight: float = 0.1  # w_p of Eq. (1)
+    squared_weight: float = 0.0  # of the squared error beside Eq. (1)'s absolute one; ours
     adversarial_weight: float = 0.1  # w_a of Eq. (2); 0: no discriminator
     adversarial: Literal["non-saturating", "printed"] = "non-saturating"  # Eq. (2) as printed saturates
     r1_gamma: float = 10.0  # assumed
     r1_every: int = 16  # steps; assumed
     flips: bool = True
+    crops: bool = False  # cut, turn and stretch: for few portraits, which are else known by heart; ours
     white_balance: bool = True  # augmentation
     gains: tuple[float, float] = (0.75, 1.3)  # least and largest of the white balance, section 3.1
     steps: int = 60_000
@@ -110,7 +113,7 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: 
     discriminator = build_discriminator(config, network.config.stylegan2).to(us.device)
     features = load_features(config.vgg, us.device) if config.perceptual_weight else None
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.Adam(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     critic_optimizer = torch.optim.Adam(discriminator.parameters(), lr=config.learning_rate, betas=(0.0, 0.99))
     ema = Ema(network, config.ema)
     parts: dict[str, Stateful] = {"network": network, "ema": ema, "optimizer": optimizer}
@@ -138,6 +141,7 @@ def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: 
                 item.real,
                 perceptual,
                 logits,
+                squared_weight=config.squared_weight,
                 adversarial_weight=config.adversarial_weight,
                 form=config.adversarial,
             )
@@ -202,7 +206,7 @@ class Items(Dataset[Item]):
         turn, place = divmod(index, len(self.pool))
         order = torch.randperm(len(self.pool), generator=seeded(self.config.seed, "round", turn))
         chosen, draw = int(order[place]), seeded(self.config.seed, "augment", index)
-        composite, real, mask = resized(self.pool[chosen], self.config.resolution)
+        composite, real, mask = self._taken(self.pool[chosen], draw)
         if self.pool.recipes[chosen] == "relit":
             other = whole(len(self.pool), draw)
             _, reference, reference_mask = resized(self.pool[other], self.config.resolution)
@@ -215,13 +219,22 @@ class Items(Dataset[Item]):
             composite, real = adjust_white_balance(composite, gains), adjust_white_balance(real, gains)
         return Item(*((image[0] * 255).round().to(torch.uint8) for image in (composite, mask, real)))
 
+    def _taken(self, item: Triplet, draw: torch.Generator) -> Triplet:
+        """Bring an item to the network's resolution, or a part of it."""
+        if not self.config.crops:
+            return resized(item, self.config.resolution)
+        return crop(item, self.config.resolution, np.random.default_rng(whole(2**31, draw)), turned=0.5)
 
-def resized(images: tuple[Tensor, ...], resolution: int) -> tuple[Tensor, ...]:
+
+def resized(images: Triplet, resolution: int) -> Triplet:
     """Bring square images [1,C,S,S] to a resolution."""
     if images[0].shape[-1] == resolution:
         return images
     size = (resolution, resolution)
-    return tuple(F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False) for x in images)
+    composite, real, mask = (
+        F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False) for x in images
+    )
+    return composite, real, mask
 
 
 def build_network(config: HPBNetTraining) -> HPBNet:
@@ -249,18 +262,22 @@ def build_network(config: HPBNetTraining) -> HPBNet:
 
 
 def load_start(network: HPBNet, path: str) -> None:
-    """Begin with a checkpoint's weights.
+    """Begin with a checkpoint's weights; a network of a lower resolution is grown to this one's.
 
     Raises:
         ValueError: it holds another kind of network, or one of other sizes.
     """
     checkpoint = expect(path, "hpbnet")
-    sizes = HPBNetConfig(**dict(checkpoint.config))  # type: ignore[arg-type]
-    differing = [name for name, value in asdict(network.config).items() if value != getattr(sizes, name)]
+    start = HPBNet(HPBNetConfig(**dict(checkpoint.config)))  # type: ignore[arg-type]
+    start.load_state_dict({name: value.float() for name, value in checkpoint.tensors.items()})
+    while start.config.resolution < network.config.resolution:
+        start = grow(start)
+    sizes = asdict(start.config)
+    differing = [name for name, value in asdict(network.config).items() if value != sizes[name]]
     if differing:
-        wrong = ", ".join(f"{name}={getattr(sizes, name)}" for name in differing)
+        wrong = ", ".join(f"{name}={sizes[name]}" for name in differing)
         raise ValueError(f"{path} was trained with {wrong}; expected the sizes of this run")
-    network.load_state_dict({name: value.float() for name, value in checkpoint.tensors.items()})
+    network.load_state_dict(start.state_dict())
 
 
 def build_discriminator(config: HPBNetTraining, sizes: StyleGAN2Config) -> Discriminator:

@@ -42,10 +42,14 @@ def fidelity_loss(
     images: Sequence[Tensor],  # [B,3,R_i,R_i], coarse to fine: I^i of Eq. (1)
     truth: Tensor,  # [B,3,R,R] at the finest scale
     perceptual: Perceptual | None = None,
+    squared_weight: float = 0.0,  # of the squared error of every scale; ours
 ) -> Terms:
     """Eq. (1): the L1 error of every scale per element (w_i = 1), plus that of the finest scale's features."""
     sides = [F.interpolate(truth, size=image.shape[2:], mode="area") for image in images]  # I^i, downsampled
-    terms = {"l1": torch.stack([F.l1_loss(image, side) for image, side in zip(images, sides, strict=True)]).sum()}
+    pairs = list(zip(images, sides, strict=True))
+    terms = {"l1": torch.stack([F.l1_loss(image, side) for image, side in pairs]).sum()}
+    if squared_weight:
+        terms["squared"] = squared_weight * torch.stack([F.mse_loss(image, side) for image, side in pairs]).sum()
     if perceptual is not None:
         terms["perceptual"] = perceptual.loss(images[-1])
     return totalled(terms)
@@ -68,6 +72,7 @@ def hpbnet_loss(
     perceptual: Perceptual | None = None,
     logits: Tensor | None = None,  # [B,1] of the discriminator for `painted.image`; None without one
     *,
+    squared_weight: float = 0.0,
     adversarial_weight: float = ADVERSARIAL_WEIGHT,
     form: Adversarial = "non-saturating",
 ) -> Terms:
@@ -78,7 +83,7 @@ def hpbnet_loss(
     terms: Terms = {}
     for name, images in (("unet", painted.estimates), ("generator", painted.images)):
         if images:
-            parts = fidelity_loss(images, truth, perceptual)
+            parts = fidelity_loss(images, truth, perceptual, squared_weight)
             terms |= {f"{name}_{part}": value for part, value in parts.items() if part != "total"}
     if logits is not None:
         terms["adversarial"] = adversarial_weight * adversarial_loss(logits, form)
