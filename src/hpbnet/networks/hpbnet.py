@@ -176,7 +176,7 @@ def grow(network: HPBNet) -> HPBNet:
     for name, value in old.items():
         moved = re.sub(r"(?<=encoder\.)\d+", lambda found: str(int(found[0]) + 1), name)
         if state[moved].shape == value.shape:  # all but the convolution that saw the composite itself
-            state[moved] = value
+            state[moved] = value.clone()
     for index, gain in enumerate((1.0, 1 / GAIN, 1 / GAIN)):
         weight, bias = (state[f"unet.encoder.0.convolutions.{index}.{part}"] for part in ("weight", "bias"))
         weight[:4], bias[:4] = 0.0, float(index == 0)
@@ -185,7 +185,6 @@ def grow(network: HPBNet) -> HPBNet:
     used = before * before[0].numel() ** -0.5
     after.zero_()
     after[:, :4] = used / GAIN * after[0].numel() ** 0.5
-    raised = "unet.encoder.1.convolutions.0.bias"
-    state[raised] = state[raised] - used.sum(dim=(1, 2, 3))  # not in place: it is the smaller network's still
+    state["unet.encoder.1.convolutions.0.bias"] -= used.sum(dim=(1, 2, 3))
     grown.load_state_dict(state)
     return grown
