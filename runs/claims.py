@@ -4,8 +4,8 @@
 
 Validation portraits of PORTRAITS (index.csv, images/, alpha/) are disturbed in four ways, from the same seeds: by the
 paper's recipe, by its colour transfer alone, by its relighting alone, and by the whole recipe in photos of strongly
-tinted light. Each network's own picture is pasted over the composite's background, before and after Eq. (3), and lifted
-by the fitted grid; so is its U-Net's last estimate, after Eq. (3). All numbers are over all items, at the
+tinted light. Each network's own picture is pasted over the composite's background, before and after Eq. (3); so is its
+U-Net's last estimate, after Eq. (3); "lifted" is the network as a harmonizer. All numbers are over all items, at the
 network's own size:
 
     ratio      squared error after / before, ratio of means          gain      mean rise of PSNR [dB]
@@ -22,12 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hpbnet.affine_grid import AffineGrid
 from hpbnet.color_temperature import match_color_temperature
 from hpbnet.disturb import blur, paste
 from hpbnet.evaluation.backbones import weights_folder
 from hpbnet.evaluation.dataset import Triplet
 from hpbnet.evaluation.measures import Measures, Reference, Scores, load_measures
+from hpbnet.harmonize import Painter
 from hpbnet.layers import Layers
 from hpbnet.models import load_network
 from hpbnet.networks.hpbnet import HPBNet
@@ -131,7 +131,7 @@ def prepare(item: Item, measures: Measures) -> Case:
 def measure(network: HPBNet, case: Case, measures: Measures) -> dict[str, Measured]:
     """Measure the composite, and what the network makes of it in three ways."""
     composite, mask = case.item.composite, case.item.mask
-    said = network(composite, mask)
+    said, layers = network(composite, mask), Layers(composite, mask, composite)
     picture = said.image
     matched = match_color_temperature(picture, composite, mask).clamp(0, 1)
     estimate = match_color_temperature(said.estimates[-1], composite, mask).clamp(0, 1)
@@ -139,7 +139,7 @@ def measure(network: HPBNet, case: Case, measures: Measures) -> dict[str, Measur
         "U-Net's estimate": paste(estimate, mask, composite),
         "without Eq. (3)": paste(picture.clamp(0, 1), mask, composite),
         "with Eq. (3)": paste(matched, mask, composite),
-        "lifted": paste(AffineGrid.fit(composite, matched, mask).apply(composite), mask, composite),
+        "lifted": layers.recolor(Painter(network)(layers)).composite(),
     }
     made = {name: score(picture, case.item, case.reference, measures) for name, picture in pictures.items()}
     return {"composite": case.before, **made}

@@ -165,7 +165,7 @@ def test_a_network_judges_a_picture_and_its_mirror_image_alike(generator: torch.
 class Drifting(nn.Module):
     """Halves the foreground, and lets the whole picture drift by 0.8, which Eq. (3) is there to undo."""
 
-    config = SimpleNamespace(resolution=64)
+    config = SimpleNamespace(resolution=64, residual=False)
 
     def forward(self, composite: Tensor, mask: Tensor) -> Painted:
         return Painted([0.8 * composite * (1 - 0.5 * mask)], [])
@@ -185,6 +185,23 @@ def test_a_networks_own_picture_is_shown_after_equation_3(generator: torch.Gener
     small = layers.resize(64, 64)
     assert picture.shape == (1, 3, 64, 64)
     assert (picture - small.composite() * (1 - 0.5 * small.alpha)).abs().mean() < 1 / 255
+
+
+class Shading(nn.Module):
+    """Changes the composite's colours, the left ones more, and is a little off everywhere."""
+
+    config = SimpleNamespace(resolution=64, residual=True)
+
+    def forward(self, composite: Tensor, mask: Tensor) -> Painted:
+        return Painted([composite * (1 - 0.5 * mask * torch.linspace(1, 0, 64)) + 0.01], [])
+
+
+def test_a_network_that_changes_colours_is_asked_twice_and_has_no_drift_to_undo(generator: torch.Generator) -> None:
+    layers = red_dress_in_a_green_park(generator)
+    black = Layers(layers.foreground, layers.alpha, torch.zeros_like(layers.background))
+    small = black.resize(64, 64)
+    expected = (small.composite() * (1 - 0.25 * small.alpha) + 0.01).clamp(0, 1)  # the mean of it and its mirror image
+    assert torch.allclose(Painter(Shading()).paint(black), expected, atol=1e-5)  # type: ignore[arg-type]
 
 
 def test_none_is_identity(generator: torch.Generator) -> None:

@@ -62,7 +62,7 @@ def test_image_is_the_layers_flattened_and_the_grid_says_how_they_were_recolored
 class Repainting(nn.Module):
     """Paints the composite's mirror image."""
 
-    config = SimpleNamespace(resolution=32)
+    config = SimpleNamespace(resolution=32, residual=False)
 
     def forward(self, composite: torch.Tensor, mask: torch.Tensor) -> Painted:
         return Painted([composite.flip(3)], [])

@@ -153,11 +153,19 @@ class Painter:
 
     @torch.no_grad()
     def paint(self, layers: Layers) -> Tensor:
-        """Return the network's own picture after Eq. (3), background included -> [B,3,R,R]."""
+        """Return the network's own picture after Eq. (3), background included -> [B,3,R,R].
+
+        A network that changes the composite's colours (`residual`) has no drift for Eq. (3) to undo; it paints the mirror
+        image, too, and the mean of the two is nearer to the truth (docs/experiments.md).
+        """
         small = self._seen(layers)
-        composite = small.composite()
-        picture = self.network(composite, small.alpha).image
-        return match_color_temperature(picture, composite, small.alpha).clamp(0.0, 1.0)
+        composite, alpha = small.composite(), small.alpha
+        if not self.network.config.residual:
+            picture = self.network(composite, alpha).image
+            return match_color_temperature(picture, composite, alpha).clamp(0.0, 1.0)
+        both = torch.cat([composite, composite.flip(3)]), torch.cat([alpha, alpha.flip(3)])
+        picture, mirrored = self.network(*both).image.chunk(2)
+        return ((picture + mirrored.flip(3)) / 2).clamp(0.0, 1.0)
 
     def lift(self, layers: Layers, picture: Tensor) -> AffineGrid:
         """Fit the grid that takes the composite to a picture [B,3,R,R] of it."""

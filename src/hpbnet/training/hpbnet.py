@@ -325,8 +325,8 @@ def validate(
 ) -> tuple[Mapping[str, float], Tensor]:
     """Measure the averaged weights on validation items, and show some: composite, U-Net, painted, lifted, truth.
 
-    `painted` is the network's whole picture, `pasted` its foreground after Eq. (3) over the composite's background, and
-    `lifted` the composite's own foreground recoloured by the grid fitted to that, as the harmonizer does.
+    `painted` is the network's whole picture, `pasted` its foreground over the composite's background, after Eq. (3) where
+    whole pictures are painted, and `lifted` the composite's own foreground recoloured by the grid fitted to that.
     """
     probe = HPBNet(sizes).to(device).eval()
     probe.load_state_dict(ema.shadow)
@@ -336,7 +336,8 @@ def validate(
         composite, real, mask = (x.to(device) for x in resized(pool[index], config.resolution))
         answer = probe(composite, mask)
         painted = answer.image.clamp(0, 1)
-        corrected = match_color_temperature(painted, composite, mask).clamp(0, 1)
+        drifts = not sizes.residual
+        corrected = match_color_temperature(painted, composite, mask).clamp(0, 1) if drifts else painted
         pasted = paste(corrected, mask, composite)
         lifted = paste(AffineGrid.fit(composite, corrected, mask).apply(composite), mask, composite)
         results = (composite, painted, pasted, lifted)
