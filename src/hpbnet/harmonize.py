@@ -155,8 +155,8 @@ class Painter:
     def paint(self, layers: Layers) -> Tensor:
         """Return the network's own picture after Eq. (3), background included -> [B,3,R,R].
 
-        A network that changes the composite's colours (`residual`) has no drift for Eq. (3) to undo; it paints the mirror
-        image, too, and the mean of the two is nearer to the truth (docs/experiments.md).
+        A network that changes the composite's colours (`residual`) has no drift for Eq. (3) to undo. It paints the
+        mirror image, too: the mean of both is nearer to the truth (docs/experiments.md).
         """
         small = self._seen(layers)
         composite, alpha = small.composite(), small.alpha

@@ -325,8 +325,8 @@ def validate(
 ) -> tuple[Mapping[str, float], Tensor]:
     """Measure the averaged weights on validation items, and show some: composite, U-Net, painted, lifted, truth.
 
-    `painted` is the network's whole picture, `pasted` its foreground over the composite's background, after Eq. (3) where
-    whole pictures are painted, and `lifted` the composite's own foreground recoloured by the grid fitted to that.
+    `painted` is the network's whole picture; `pasted` its foreground, after Eq. (3) unless it is `residual`, over the
+    composite's background; `lifted` the composite's own foreground recoloured by the grid fitted to that.
     """
     probe = HPBNet(sizes).to(device).eval()
     probe.load_state_dict(ema.shadow)
