@@ -4,7 +4,7 @@
 # OUT holds pool (of `paper` and `relit` items) and pool_val, or links to them.
 #   - Eq. (3) on and off, colour and light apart, the U-Net's estimate against the generator's picture: full
 #   - wider white balance helps in saturated light: full against narrow (no augmentation) and broad (0.4 to 2);
-#     these three go on from START, the small HPBNet before its last 200 steps; the released `full` is one of them
+#     these three go on from START, the full network of the first stage of hpbnet_small.sh
 #   - concatenations keep identity and detail: whole (the generator paints whole pictures) against apart (without them),
 #     both from nothing
 #   - a prior knows faces: primed (whole, begun from PRIOR, a StyleGAN2 of 128 px), frozen (PRIOR not trained along)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig, cut, grow
-from hpbnet.networks.stylegan2 import Generator
+from hpbnet.networks.stylegan2 import EqualConv, Generator, StyledConv
 from hpbnet.networks.unet import UNet
 
 TINY = HPBNetConfig(
@@ -144,3 +144,15 @@ def test_a_grown_network_says_at_the_scales_it_had_what_it_said_before(residual:
 def test_a_network_too_narrow_to_grow_is_refused() -> None:
     with pytest.raises(ValueError, match="unet_channels is 4"):
         grow(HPBNet(TINY))
+
+
+def test_mixed_precision_keeps_the_features_small() -> None:
+    """Float32 parameters added to bfloat16 features would make all that follows float32 again."""
+    network = HPBNet(replace(TINY, residual=True))
+    kinds = set()
+    for module in network.modules():
+        if isinstance(module, (EqualConv, StyledConv)):
+            module.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(*inputs())
+    assert kinds == {torch.bfloat16}
