@@ -20,8 +20,8 @@ train --run "$out/full" --set joint=true
 train --run "$out/unet" --set generator=false
 train --run "$out/full_2" --set joint=true --set crops=true --set steps=5000 --set learning_rate=0.0025 --set seed=1 \
   --set threads=2 --set workers=1 --set start="$out/full/weights.safetensors"
-train --run "$out/full_3" --set joint=true --set crops=true --set steps=STEPS --set learning_rate=0.001 --set seed=2 \
-  --set resolution=256 --set unet_channels=6 --set start="$out/full_2/weights.safetensors"
+train --run "$out/full_3" --set joint=true --set crops=true --set steps=1000 --set learning_rate=0.001 --set seed=2 \
+  --set resolution=256 --set unet_channels=6 --set warmup=50 --set ema=0.995 --set start="$out/full_2/weights.safetensors"
 cp "$out/full_3/weights.safetensors" src/hpbnet/weights/hpbnet.safetensors
 
 # Table 1, on equal budgets; then the released network.
