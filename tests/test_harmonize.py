@@ -174,7 +174,7 @@ class Drifting(nn.Module):
 def test_a_painted_change_is_lifted_by_a_grid_without_its_drift(generator: torch.Generator) -> None:
     layers = red_dress_in_a_green_park(generator)
     grid = Painter(Drifting())(layers)  # type: ignore[arg-type]
-    assert grid.shape == (8, 16, 16)
+    assert grid.shape == (8, 32, 32)
     error = (layers.recolor(grid).foreground - 0.5 * layers.foreground).abs() * layers.alpha
     assert error.mean() < 1 / 255
 

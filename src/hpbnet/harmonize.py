@@ -30,6 +30,7 @@ Harmonizer = Callable[[Layers], AffineGrid]
 
 _SIDE = 256  # [px] of the longer side on which colours are judged
 _NEUTRAL = 22.0  # Lab chroma at which a pixel's say in the light's tint has fallen to exp(-1/2)
+_LIFTED = 32  # cells along a side of a painted picture's grid: 16 do not follow hard shadows
 _FEW = 0.2  # share of weakly coloured pixels at which a difference in tint is half believed
 _LEAST_AREA = 0.01  # of the picture that foreground and background must each fill
 _NATURAL_TINT, _TINT_DEVIATION = (8.3, 7.0), (6.5, 11.5)  # Lab a, b of weakly coloured pixels, person less scene
@@ -170,7 +171,7 @@ class Painter:
     def lift(self, layers: Layers, picture: Tensor) -> AffineGrid:
         """Fit the grid that takes the composite to a picture [B,3,R,R] of it."""
         small = self._seen(layers)
-        return AffineGrid.fit(small.composite(), picture, small.alpha)
+        return AffineGrid.fit(small.composite(), picture, small.alpha, height=_LIFTED, width=_LIFTED)
 
     def _seen(self, layers: Layers) -> Layers:
         size = self.network.config.resolution

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..affine_grid import AffineGrid
 from ..checkpoint import Checkpoint, Plain, read_checkpoint, read_foreign_tensors
 from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
+from ..harmonize import Painter
+from ..layers import Layers
 from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig, grow
 from ..networks.perceptual import VggFeatures, load_frozen, vgg19
@@ -339,7 +340,8 @@ def validate(
         drifts = not sizes.residual
         corrected = match_color_temperature(painted, composite, mask).clamp(0, 1) if drifts else painted
         pasted = paste(corrected, mask, composite)
-        lifted = paste(AffineGrid.fit(composite, corrected, mask).apply(composite), mask, composite)
+        layers = Layers(composite, mask, composite)
+        lifted = layers.recolor(Painter(probe).lift(layers, corrected)).composite()
         results = (composite, painted, pasted, lifted)
         rows.append(torch.stack([torch.stack([mse(x, real), psnr(x, real)]) for x in results])[:, :, 0])  # [4,2]
         if len(shown) < 5 * SHEET:
