@@ -166,7 +166,8 @@ class Painter:
             return match_color_temperature(picture, composite, alpha).clamp(0.0, 1.0)
         both = torch.cat([composite, composite.flip(3)]), torch.cat([alpha, alpha.flip(3)])
         picture, mirrored = self.network(*both).image.chunk(2)
-        return ((picture + mirrored.flip(3)) / 2).clamp(0.0, 1.0)
+        mean: Tensor = (picture + mirrored.flip(3)) / 2
+        return mean.clamp(0.0, 1.0)
 
     def lift(self, layers: Layers, picture: Tensor) -> AffineGrid:
         """Fit the grid that takes the composite to a picture [B,3,R,R] of it."""
