@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # HPBNet small, on two CPU cores: 128 px, 32,000 items a network (27 minutes for the U-Net alone, 36 in full, a core
-# each); then the full one goes on for 40,000 items (30 minutes), and at 256 px.
+# each); then the full one goes on for 40,000 items (29 minutes on both), and for 8,000 at 256 px (23 on one, not alone).
 #   DATA=... DPR=dpr_512.t7 METRICS=... SHARP=... runs/hpbnet_small.sh OUT
 # DATA holds portraits/ and lighting/ (MODEL_CARD.md); DPR is the published relighting network [ZHSJ19]; METRICS the
 # networks that `hpbnet evaluate` measures with; SHARP and SHARP_val the pools of stages 8 to 10 of harmonizer.sh.
