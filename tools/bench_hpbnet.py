@@ -4,8 +4,8 @@
 
 Without weights the published widths are timed at each size, full and U-Net only (time does not depend on the weights),
 on the CPU and on CUDA where there is a device, one picture at a time, in float32 and in bfloat16. Stages: the network
-alone; then `harmonize`, which adds Eq. (3) and fitting the grid. The paper: 218 ms at 512 px on a V100. Run it with
-nothing else busy.
+alone; then `harmonize`, which adds Eq. (3) (with `residual`, the mirror image) and fitting the grid. The paper:
+218 ms at 512 px on a V100. Run it with nothing else busy.
 """
 
 import argparse
