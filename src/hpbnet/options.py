@@ -1,124 +1,126 @@
-"""The one list of what a user may choose when composing; the command line and the web form are made from it.
+"""The settings of pictures, videos, live use and ready composites, each with default, help and range.
 
-Knows each choice's default, range and help. Knows nothing of how it is carried out, and loads nothing heavy.
+Command-line options, the page's controls, the JSON Schema and the documentation are generated from these classes. A
+class has exactly the fields that its use honours. Pictures, masks and hints are arguments, and networks belong to the
+pipeline: neither is a setting.
 """
 
-import dataclasses
-import math
-from types import UnionType
-from typing import TYPE_CHECKING, Literal, TypeVar, Union, cast, get_args, get_origin
+from dataclasses import dataclass
+from typing import Literal
 
-if TYPE_CHECKING:
-    from .image import Source
+from .settings import check_settings, setting
 
-Value = TypeVar("Value")
+MOST_PIXELS = 100_000_000  # of a result
 
-_MOST_PIXELS = 150_000_000  # as many as a picture that is read may have
+Codec = Literal["h264", "hevc", "vp9", "av1", "prores"]
 
 
-def setting(default: Value, help: str, range: tuple[float, float] | None = None, metavar: str | None = None) -> Value:
-    """Declare a field that a user may set: its default, one line of help, and the closed range it must lie in."""
-    return dataclasses.field(default=default, metadata={"help": help, "range": range, "metavar": metavar})
-
-
-def kind_of(field: "dataclasses.Field[object]") -> object:
-    """Tell the type of a field's value without the `None` that stands for "not given"."""
-    if get_origin(field.type) in (UnionType, Union):  # `Literal[...] | None` is the second
-        return next(part for part in get_args(field.type) if part is not type(None))
-    return field.type
-
-
-def help_of(settings: type, name: str) -> str:
-    """Return the one line of help of a field made by `setting`."""
-    assert dataclasses.is_dataclass(settings)
-    return str(next(field for field in dataclasses.fields(settings) if field.name == name).metadata["help"])
-
-
-def check_settings(settings: object) -> None:
-    """Check a dataclass made of `setting` fields.
+@dataclass(frozen=True)
+class ColorOptions:
+    """How far the person's colours are changed.
 
     Raises:
         ValueError: a value is of the wrong kind, not finite, out of range, or not among the choices.
     """
-    assert dataclasses.is_dataclass(settings)
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if value is not None or field.default is not None:
-            _check(field, value)
+
+    strength: float = setting(1.0, "How far the automatic colour change goes.", (0, 1))
+    exposure: float = setting(0.0, "Brightness of the person, after the automatic change [EV].", (-4, 4))
+    warmth: float = setting(0.0, "Warmth of the person, after the automatic change: -1 bluish, 1 golden.", (-1, 1))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
-def _check(field: "dataclasses.Field[object]", value: object) -> None:
-    kind = kind_of(field)
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ValueError(f"{field.name} is {value!r}; expected one of {', '.join(get_args(kind))}")
-    elif get_origin(kind) is tuple:
-        parts = value if isinstance(value, tuple | list) else ()
-        if len(parts) != len(get_args(kind)) or not all(_lies_in(part, int, field.metadata["range"]) for part in parts):
-            raise ValueError(f"{field.name} is {value!r}; expected {len(get_args(kind))} {_numbers(int, field)}")
-    elif kind in (int, float) and not _lies_in(value, kind, field.metadata["range"]):
-        raise ValueError(f"{field.name} is {value!r}; expected a {_numbers(kind, field)}".replace("numbers", "number"))
-    elif kind in (bool, str) and not isinstance(value, cast(type, kind)):
-        raise ValueError(f"{field.name} is {value!r}; expected {'true or false' if kind is bool else 'a name'}")
+@dataclass(frozen=True)
+class HarmonizeOptions(ColorOptions):
+    """What is done to the foreground of a ready composite."""
+
+    light_wrap: float = setting(0.0, "How much background light spills over the person's edge.", (0, 1))
+    grain: float = setting(0.0, "How far the person's film grain is matched to a grainy background.", (0, 1))
+    softness: float = setting(0.0, "How far the person is blurred to match the background's sharpness.", (0, 1))
 
 
-def _numbers(kind: object, field: "dataclasses.Field[object]") -> str:
-    whole, bounds = "whole " if kind is int else "", field.metadata["range"]
-    return f"{whole}numbers" + (f" from {bounds[0]:g} to {bounds[1]:g}" if bounds else "")
-
-
-def _lies_in(value: object, kind: object, bounds: tuple[float, float] | None) -> bool:
-    if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
-        return False
-    number = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(number):
-        return False
-    return bounds is None or bounds[0] <= number <= bounds[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class ComposeOptions:
-    """How a portrait is put into a background; every field has a default.
-
-    Raises:
-        ValueError: a value is of the wrong kind, not finite, out of range, or not among the choices.
-    """
+@dataclass(frozen=True)
+class PlacementOptions:
+    """How large the result is, and where the person stands in it."""
 
     size: tuple[int, int] | None = setting(
-        None, "Width and height of the result [px]; the background's by default.", (16, 30000), "WxH"
+        None, "Width and height of the result [px]; by default the background's.", (16, 30000), "WxH"
     )
     fit: Literal["cover", "contain"] = setting(
         "cover", "Crop the background to fill the result, or show all of it on a blurred copy."
     )
-    blur: float = setting(0.0, "Blur of the background, as a lens would [px].", (0, 200))
-    mask: "Source | None" = setting(  # noqa: RUF009 (the type is a string: `image` would load torch)
-        None, "Picture that is white where the person is; used instead of automatic matting.", None, "FILE"
-    )
-    matte: str | None = setting(
-        None, "Network that finds the person: an .onnx file, or a name such as birefnet-portrait.", None, "NAME"
-    )
+    blur: float = setting(0.0, "Lens blur of the background, as a radius [px].", (0, 200))
     flip: bool = setting(False, "Mirror the portrait.")
     scale: float | None = setting(
-        None, "Height of the cut-out, as a share of the result's; chosen by default.", (0.01, 10)
+        None, "Height of the person as a share of the result's height; by default chosen automatically.", (0.01, 10)
     )
     x: float | None = setting(
-        None, "Centre of the cut-out across the result, 0 left to 1 right; chosen by default.", (-2, 3)
+        None, "Horizontal centre of the person, 0 left to 1 right; by default chosen automatically.", (-2, 3)
     )
-    y: float | None = setting(None, "Lower edge of the cut-out, 0 top to 1 bottom; chosen by default.", (-2, 3))
-    harmonizer: str | None = setting(None, "How colours are matched: a name or a weights file.", None, "NAME")
-    painted: bool = setting(
-        False, "Show the picture that the harmonizer's own network paints (hpbnet), background included, enlarged."
+    y: float | None = setting(
+        None, "Lower edge of the person, 0 top to 1 bottom; by default chosen automatically.", (-2, 3)
     )
-    strength: float = setting(1.0, "How far the automatic change of colour goes.", (0, 1))
-    exposure: float = setting(0.0, "Brightness of the person, after the automatic change [EV].", (-4, 4))
-    warmth: float = setting(0.0, "Warmth of the person, after the automatic change: -1 bluish, 1 golden.", (-1, 1))
-    light_wrap: float = setting(0.0, "How much the background's light spills over the person's edge.", (0, 1))
-    grain: float = setting(1.0, "How far the person's grain is brought up to that of a grainy background.", (0, 1))
-    softness: float = setting(0.0, "How far the person is softened to the background's sharpness.", (0, 1))
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.mask is not None and self.matte is not None:
-            raise ValueError("mask and matte both say where the person is; give one of them")
-        if self.size and self.size[0] * self.size[1] > _MOST_PIXELS:
-            raise ValueError(f"size is {self.size}; expected at most {_MOST_PIXELS // 10**6} million pixels")
+        if self.size and self.size[0] * self.size[1] > MOST_PIXELS:
+            raise ValueError(f"size is {self.size}; expected at most {MOST_PIXELS // 10**6} million pixels")
+
+
+@dataclass(frozen=True)
+class ComposeOptions(HarmonizeOptions, PlacementOptions):
+    """How a person is put into a picture."""
+
+    grain: float = setting(1.0, "How far the person's film grain is matched to a grainy background.", (0, 1))
+
+    def __post_init__(self) -> None:
+        PlacementOptions.__post_init__(self)
+
+
+@dataclass(frozen=True)
+class LiveOptions(ColorOptions, PlacementOptions):
+    """How a person of a camera is put before a background."""
+
+    follow: float = setting(
+        0.8, "How far the person follows changes of the background's light, beside the harmonizer.", (0, 1)
+    )
+
+    def __post_init__(self) -> None:
+        PlacementOptions.__post_init__(self)
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """Which part of a clip is used, and how the result is encoded."""
+
+    start: float = setting(0.0, "Where in the clip to begin [s].", (0, 1e6))
+    end: float | None = setting(None, "Where in the clip to end [s]; by default its end.", (0, 1e6))
+    codec: Codec | None = setting(
+        None, "Video codec; by default H.264, VP9 for .webm, and ProRes for .mov with transparency."
+    )
+    crf: int | None = setting(None, "Constant rate factor: smaller is better quality; by default 20 for H.264.", (0, 63))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"end is {self.end:g} s and start {self.start:g} s; the end must come after the start")
+
+
+@dataclass(frozen=True)
+class VideoOptions(ClipOptions, LiveOptions):
+    """How a person is put into a video, or a person of a video into a picture."""
+
+    audio: Literal["portrait", "background", "none"] | None = setting(
+        None, "Whose sound is copied; by default the portrait's, if it is a clip."
+    )
+    background_end: Literal["loop", "freeze", "stop"] = setting(
+        "loop", "What to do when the background is shorter than the portrait."
+    )
+    steadiness: Literal["steady", "independent", "frozen"] = setting(
+        "steady", "Smooth the colour change over time, judge each frame alone, or keep the first frame's."
+    )
+
+    def __post_init__(self) -> None:
+        ClipOptions.__post_init__(self)
+        PlacementOptions.__post_init__(self)

@@ -1,0 +1,99 @@
+"""How a setting is declared, and how its value is checked: one place for options, trainings and their commands.
+
+A settings class is a frozen dataclass whose fields are made by `setting`. Knows no setting by name, and loads nothing
+heavy.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Literal, TypeVar, Union, cast, get_args, get_origin
+
+Value = TypeVar("Value")
+Settings = TypeVar("Settings")
+
+
+def setting(default: Value, help: str, range: tuple[float, float] | None = None, metavar: str | None = None) -> Value:
+    """Declare a field that a user may set: its default, one line of help, and the closed range it must lie in."""
+    return dataclasses.field(default=default, metadata={"help": help, "range": range, "metavar": metavar})
+
+
+def kind_of(field: "dataclasses.Field[object]") -> object:
+    """Return the type of a field's value without the `None` that stands for "not given"."""
+    if get_origin(field.type) in (UnionType, Union):  # `Literal[...] | None` is the second
+        return next(part for part in get_args(field.type) if part is not type(None))
+    return field.type
+
+
+def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
+    """Return the settings with other values for some fields.
+
+    Raises:
+        ValueError: a name that is no field (the known ones are listed), or a value that is not allowed.
+    """
+    check_names(type(settings), values)
+    return cast(Settings, dataclasses.replace(settings, **values))  # type: ignore[type-var, arg-type]
+
+
+def check_names(kind: type, names: Mapping[str, object] | Sequence[str], what: str = "option") -> None:
+    """Reject names that are no fields of a settings class.
+
+    Raises:
+        ValueError: says which name is unknown, what it may have meant, and lists the known ones.
+    """
+    assert dataclasses.is_dataclass(kind)
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"unknown {what} {name!r}: {hint}known are {', '.join(known)}")
+
+
+def check_settings(settings: object) -> None:
+    """Check every field of a settings object.
+
+    Raises:
+        ValueError: a value is of the wrong kind, not finite, out of range, or not among the choices.
+    """
+    assert dataclasses.is_dataclass(settings)
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value is not None or field.default is not None:
+            _check(field, value)
+
+
+def _check(field: "dataclasses.Field[object]", value: object) -> None:
+    kind = kind_of(field)
+    bounds = field.metadata["range"]
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ValueError(f"{field.name} is {value!r}; expected one of {', '.join(get_args(kind))}")
+    elif get_origin(kind) is tuple:
+        parts = value if isinstance(value, tuple | list) else ()
+        item, *rest = get_args(kind)
+        fits = len(parts) > 0 if rest == [...] else len(parts) == len(get_args(kind))
+        if not fits or not all(_lies_in(part, item, bounds) for part in parts):
+            count = "" if rest == [...] else f"{len(get_args(kind))} "
+            order = " (width, height)" if field.name == "size" else ""
+            raise ValueError(f"{field.name} is {value!r}; expected {count}{_numbers(item, field)}{order}")
+    elif kind in (int, float) and not _lies_in(value, kind, bounds):
+        raise ValueError(f"{field.name} is {value!r}; expected a {_numbers(kind, field)}".replace("numbers", "number"))
+    elif kind in (bool, str) and not isinstance(value, cast(type, kind)):
+        raise ValueError(f"{field.name} is {value!r}; expected {'true or false' if kind is bool else 'a name'}")
+
+
+def _numbers(kind: object, field: "dataclasses.Field[object]") -> str:
+    whole, bounds = "whole " if kind is int else "", field.metadata["range"]
+    return f"{whole}numbers" + (f" from {bounds[0]:g} to {bounds[1]:g}" if bounds else "")
+
+
+def _lies_in(value: object, kind: object, bounds: tuple[float, float] | None) -> bool:
+    if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
+        return False
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        return False
+    return bounds is None or bounds[0] <= number <= bounds[1]
