@@ -185,3 +185,25 @@ def test_fit_of_one_flat_colour_moves_it_and_stays_near_identity() -> None:
 def test_a_matrix_of_another_shape_is_rejected(shape: tuple[int, ...]) -> None:
     with pytest.raises(AssertionError, match="matrix is"):
         AffineGrid(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (8, 1, 1), (1, 4, 3), (4, 5, 6)])
+def test_composing_with_a_matrix_equals_applying_both(shape: tuple[int, int, int], generator: torch.Generator) -> None:
+    image = 0.3 + 0.4 * torch.rand(1, 3, 20, 30, generator=generator)
+    near = torch.eye(3, 4).view(1, 3, 4, 1, 1, 1) + 0.05 * torch.randn(1, 3, 4, *shape, generator=generator)
+    first = AffineGrid(near)
+    matrix = AffineGrid.uniform(torch.eye(3, 4)[None] + 0.05 * torch.randn(1, 3, 4, generator=generator))
+    torch.testing.assert_close(first.then(matrix).apply(image), matrix.apply(first.apply(image)), rtol=0, atol=1e-5)
+    flat = AffineGrid(near[:, :, :, :1])  # does not depend on luma, so it may come second
+    torch.testing.assert_close(matrix.then(flat).apply(image), flat.apply(matrix.apply(image)), rtol=0, atol=1e-5)
+
+
+def test_composing_two_maps_over_the_image_is_exact_at_the_cells_centres(generator: torch.Generator) -> None:
+    first, second = (AffineGrid(torch.randn(1, 3, 4, 1, 4, 6, generator=generator)) for _ in range(2))
+    image = torch.rand(1, 3, 4, 6, generator=generator)  # a pixel a cell
+    both = first.then(second)
+    rows = torch.cat([first.matrix, torch.tensor([0.0, 0, 0, 1]).view(1, 1, 4, 1, 1, 1).expand(1, 1, 4, 1, 4, 6)], 1)
+    assert torch.allclose(both.matrix, torch.einsum("bijdyx,bjkdyx->bikdyx", second.matrix, rows), atol=1e-5)
+    assert both.apply(image).shape == image.shape
+    with pytest.raises(AssertionError, match="luma cells"):
+        first.then(AffineGrid(torch.zeros(1, 3, 4, 2, 1, 1)))

@@ -10,11 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "hpbnet"
 
 FLOORS = [
-    {"image", "color", "checkpoint", "metrics", "affine_grid", "networks"},
+    {"image", "color", "checkpoint", "metrics", "affine_grid", "networks", "settings"},
     {"layers", "options", "models", "color_temperature", "onnx_matting"},
-    {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert"},
-    {"pipeline", "synthesis", "video"},
-    {"webcam", "training", "evaluation"},
+    {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert", "composition", "recipe"},
+    {"synthesis", "video"},
+    {"pipeline", "webcam", "training", "evaluation"},
     {"web"},
     {"cli"},
 ]

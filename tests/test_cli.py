@@ -238,7 +238,6 @@ MISTAKES = {
     "black mask": ([*COMPOSE[:-1], "black-mask.png"], "the mask is all black"),
     "black mask to harmonize": (["harmonize", "portrait.png", "black-mask.png"], "the mask is all black"),
     "unknown harmonizer": ([*COMPOSE, "--harmonizer", "magic"], "covariance"),
-    "no painting": ([*COMPOSE, "--painted"], "choose hpbnet"),
     "corrupt weights": ([*COMPOSE, "--harmonizer", "corrupt.safetensors"], "corrupt.safetensors is no readable"),
     "foreign weights": ([*COMPOSE, "--harmonizer", "foreign.safetensors"], "foreign.safetensors is a safetensors file"),
     "strength": ([*COMPOSE, "--strength", "7"], "strength is 7.0; expected a number from 0 to 1"),

@@ -13,8 +13,11 @@ def test_public_surface_is_pinned() -> None:
         "AffineGrid",
         "ComposeOptions",
         "Composition",
+        "CutOut",
+        "HarmonizeOptions",
         "Layers",
         "Pipeline",
+        "VideoOptions",
         "__version__",
         "load_network",
     ]

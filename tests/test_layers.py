@@ -40,12 +40,6 @@ def test_the_same_layers_give_the_same_bits(generator: torch.Generator) -> None:
     assert torch.equal(layers.resize(20, 30).foreground, layers.resize(20, 30).foreground)
 
 
-def test_recolouring_at_strength_zero_changes_nothing(generator: torch.Generator) -> None:
-    layers = random_layers(generator)
-    grid = AffineGrid(torch.randn(1, 3, 4, 1, 2, 2, generator=generator))
-    assert (layers.recolor(grid, 0.0).foreground - layers.foreground).abs().max() < 1e-6
-
-
 def test_recolouring_keeps_gradients_to_the_grid(generator: torch.Generator) -> None:
     matrix = torch.eye(3, 4).view(1, 3, 4, 1, 1, 1).clone().requires_grad_()
     random_layers(generator).recolor(AffineGrid(matrix)).composite().sum().backward()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpbnet.matte import check_coverage, estimate_alpha, estimate_foreground, matte, refine_alpha, shrink
+from hpbnet.matte import NetworkMatting, check_coverage, estimate_alpha, estimate_foreground, matte, refine_alpha, shrink
 
 
 class Disc(nn.Module):
@@ -84,14 +84,14 @@ def test_edge_colours_are_as_good_as_multilevel_estimation() -> None:
 
 
 @pytest.mark.parametrize(("value", "words"), [(0.0, "no person"), (1.0, "no background")])
-def test_an_empty_or_full_matte_names_the_mask_option(value: float, words: str) -> None:
-    with pytest.raises(ValueError, match=rf"{words}.*--mask"):
+def test_an_empty_or_full_matte_asks_for_a_mask(value: float, words: str) -> None:
+    with pytest.raises(ValueError, match=rf"{words}.*give a mask"):
         check_coverage(torch.full((1, 1, 8, 8), value))
 
 
 def test_matte_raises_where_there_is_nobody() -> None:
     with pytest.raises(ValueError, match="no person"):
-        matte(Disc(), torch.zeros(1, 3, 64, 64))
+        matte(NetworkMatting(Disc()), torch.zeros(1, 3, 64, 64))
 
 
 def test_the_same_portrait_gives_the_same_bits() -> None:

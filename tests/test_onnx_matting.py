@@ -16,7 +16,7 @@ from PIL import Image
 
 from hpbnet import onnx_matting
 from hpbnet.cli import main
-from hpbnet.matte import estimate_alpha
+from hpbnet.matte import matting_by_name
 from hpbnet.onnx_matting import load_onnx_matting
 from hpbnet.pipeline import Pipeline
 
@@ -51,8 +51,8 @@ def planes(array: np.ndarray) -> torch.Tensor:
 @pytest.mark.parametrize("side", [64, "side"])
 @pytest.mark.parametrize("logits", [False, True])
 def test_network_finds_the_bright_head(side: int | str, logits: bool, tmp_path: Path) -> None:
-    network = load_onnx_matting(write_network(tmp_path / "u2net.onnx", side, logits))
-    alpha = estimate_alpha(network, planes(PORTRAIT))[0, 0]
+    matting = matting_by_name(write_network(tmp_path / "u2net.onnx", side, logits))
+    alpha = matting(planes(PORTRAIT))[0, 0]
     assert alpha.shape == (96, 72)
     assert alpha[56, 36] > 0.99 and alpha[4, 4] < 0.01
 
@@ -62,8 +62,8 @@ def test_picture_is_normalised_as_its_family_is(tmp_path: Path) -> None:
     grey[..., :1] = 1.0  # the brightest value, by which rembg divides
     for name, deviation in (("u2net", (0.229, 0.224, 0.225)), ("isnet-general-use", (1.0, 1.0, 1.0))):
         network = load_onnx_matting(write_network(tmp_path / f"{name}.onnx", 64))
-        expected = 10 * np.mean([(100 / 255 - m) / d for m, d in zip((0.485, 0.456, 0.406), deviation, strict=True)])
-        assert network(grey)[0, 0, 32, 32].item() == pytest.approx(expected, abs=2e-3)
+        logit = 10 * np.mean([(100 / 255 - m) / d for m, d in zip((0.485, 0.456, 0.406), deviation, strict=True)])
+        assert network(grey)[0, 0, 32, 32].item() == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-4)
 
 
 def test_compose_and_matte_use_it_for_files_and_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,22 +73,21 @@ def test_compose_and_matte_use_it_for_files_and_folders(tmp_path: Path, capsys: 
         Image.fromarray(PORTRAIT).save(tmp_path / "in" / f"{name}.png")
     Image.fromarray(PORTRAIT[::-1]).save(tmp_path / "scene.png")
     portrait, scene = str(tmp_path / "in" / "a.png"), str(tmp_path / "scene.png")
-    assert main(["matte", portrait, "--matte", network, "-o", str(tmp_path / "a.png")]) == 0
+    assert main(["matte", portrait, "--matting", network, "-o", str(tmp_path / "a.png")]) == 0
     assert Image.open(tmp_path / "a.png").getpixel((36, 56))[3] == 255
     assert Image.open(tmp_path / "a.png").getpixel((2, 2))[3] == 0
-    assert main(["matte", str(tmp_path / "in"), "--matte", network, "-o", str(tmp_path / "out")]) == 0
+    assert main(["matte", str(tmp_path / "in"), "--matting", network, "-o", str(tmp_path / "out")]) == 0
     assert len(list((tmp_path / "out").iterdir())) == 2
-    arguments = ["compose", str(tmp_path / "in"), scene, "--matte", network, "--harmonizer", "none"]
+    arguments = ["compose", str(tmp_path / "in"), scene, "--matting", network, "--harmonizer", "none"]
     assert main([*arguments, "-o", str(tmp_path / "composed")]) == 0
     assert len(list((tmp_path / "composed").iterdir())) == 2
     assert "error" not in capsys.readouterr().err
 
 
-def test_pipeline_takes_it_when_made_and_for_one_picture(tmp_path: Path) -> None:
-    file = write_network(tmp_path / "mine.onnx")
-    made = Pipeline.from_pretrained("none", matting=file).matte(PORTRAIT)
-    asked = Pipeline.from_pretrained("none", matting=None)(PORTRAIT, PORTRAIT[::-1].copy(), matte=str(file))
-    assert made.alpha.max() == 1 and asked.layers.alpha.max() == 1
+def test_pipeline_takes_it_by_its_file(tmp_path: Path) -> None:
+    pipeline = Pipeline.from_pretrained("none", matting=write_network(tmp_path / "mine.onnx"))
+    assert pipeline.matte(PORTRAIT).alpha.max() == 1
+    assert pipeline(PORTRAIT, PORTRAIT[::-1].copy()).layers.alpha.max() == 1
 
 
 def test_what_is_no_matting_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +110,7 @@ def test_what_is_no_matting_network_is_refused(tmp_path: Path, capsys: pytest.Ca
         Pipeline.from_pretrained("none", matting="harmonizer")
     Image.fromarray(PORTRAIT).save(tmp_path / "a.png")
     portrait = str(tmp_path / "a.png")
-    assert main(["matte", portrait, "--matte", str(grey), "--mask", portrait, "-o", str(tmp_path / "b.png")]) == 2
+    assert main(["matte", portrait, "--matting", str(grey), "--mask", portrait, "-o", str(tmp_path / "b.png")]) == 2
     assert "give one of them" in capsys.readouterr().err
 
 
@@ -153,7 +152,7 @@ def test_a_published_name_is_fetched_once_and_checked(
     fetched = onnx_matting.fetch_published("u2netp", release)
     assert fetched == tmp_path / "cache" / "hpbnet" / "u2netp.onnx"
     assert onnx_matting.fetch_published("u2netp", "http://127.0.0.1:9") == fetched  # nobody is asked again
-    assert load_onnx_matting("u2netp").config.size == 64
+    assert load_onnx_matting("u2netp").seen == (64, 64)
     fetched.unlink()
     (tmp_path / "rembg").mkdir()
     write_network(tmp_path / "rembg" / "u2netp.onnx")

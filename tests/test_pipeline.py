@@ -1,7 +1,9 @@
 """The main job, with a mask instead of a network and a harmonizer that only dims."""
 
+import io
+import multiprocessing
+import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -9,17 +11,16 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from torch import nn
 
 from hpbnet.affine_grid import AffineGrid
-from hpbnet.harmonize import Painter
+from hpbnet.composition import CutOut
 from hpbnet.image import encode_picture, read_picture
 from hpbnet.image.picture import to_planes, to_samples
 from hpbnet.layers import Layers
-from hpbnet.networks.hpbnet import Painted
+from hpbnet.matte import NetworkMatting
 from hpbnet.networks.matting import MattingConfig, MattingNetwork
 from hpbnet.options import ComposeOptions
-from hpbnet.pipeline import CutOut, Pipeline
+from hpbnet.pipeline import Pipeline
 
 GENERATOR = np.random.default_rng(0)
 PORTRAIT = GENERATOR.integers(60, 200, (96, 80, 3), dtype=np.uint8)
@@ -59,33 +60,6 @@ def test_image_is_the_layers_flattened_and_the_grid_says_how_they_were_recolored
     assert plain.layers.recolor(composition.grid).composite().equal(composition.image)
 
 
-class Repainting(nn.Module):
-    """Paints the composite's mirror image."""
-
-    config = SimpleNamespace(resolution=32, residual=False)
-
-    def forward(self, composite: torch.Tensor, mask: torch.Tensor) -> Painted:
-        return Painted([composite.flip(3)], [])
-
-
-def test_a_painting_networks_own_picture_is_shown_where_asked_for() -> None:
-    pipeline = Pipeline(Painter(Repainting()))  # type: ignore[arg-type]
-    flat = np.full_like(BACKGROUND, 90)
-    flat[:, 60:] = 180
-    composition = pipeline.harmonize(flat, np.pad(np.ones((20, 20), np.float32), ((0, 52), (0, 100))), painted=True)
-    assert composition.size == composition.image.shape[2:] == (72, 120)
-    left, right = composition.image[..., 10:50].mean(), composition.image[..., 70:110].mean()
-    assert left == pytest.approx(180 / 255, abs=0.05) and right == pytest.approx(90 / 255, abs=0.05)
-    assert composition.layers.background.equal(to_planes(flat))
-    assert composition.notices == ("shown is the network's own picture, enlarged; strength and finish do not touch it",)
-    assert pipeline(PORTRAIT, BACKGROUND, mask=MASK, painted=True).image.shape == (1, 3, 72, 120)
-
-
-def test_a_harmonizer_that_does_not_paint_has_no_picture_of_its_own(pipeline: Pipeline) -> None:
-    with pytest.raises(ValueError, match="this harmonizer has none; choose hpbnet"):
-        pipeline.harmonize(PORTRAIT, MASK, painted=True)
-
-
 def test_strength_goes_from_nothing_to_all(pipeline: Pipeline) -> None:
     means = []
     for strength in (0.0, 0.5, 1.0):
@@ -116,7 +90,7 @@ def test_sources_are_not_changed(pipeline: Pipeline) -> None:
 def test_portrait_with_transparency_needs_no_mask(pipeline: Pipeline) -> None:
     cut_out = np.dstack([PORTRAIT, np.rint(MASK * 255).astype(np.uint8)])
     assert pipeline(cut_out, BACKGROUND).layers.alpha.mean() > 0.1
-    with pytest.raises(ValueError, match="made without matting: give a mask"):
+    with pytest.raises(ValueError, match="no matting network is loaded: give a mask"):
         pipeline(PORTRAIT, BACKGROUND)
 
 
@@ -129,18 +103,18 @@ def test_transparency_that_leaves_out_next_to_nothing_is_no_mask() -> None:
 
     screenshot = np.dstack([PORTRAIT, np.full(PORTRAIT.shape[:2], 255, np.uint8)])
     screenshot[0, 0, 3] = 0  # a round corner
-    found = Pipeline(dim, Upper(MattingConfig()).eval()).matte(screenshot)
-    assert 0.3 < found.alpha.mean() < 0.7 and "not taken for a mask" in found.notices[0]
+    found = Pipeline(dim, NetworkMatting(Upper(MattingConfig()).eval())).matte(screenshot)
+    assert 0.3 < found.alpha.mean() < 0.7 and "almost fully opaque; it was ignored" in found.notices[0]
     assert Pipeline(dim).matte(screenshot).alpha.mean() > 0.99
 
 
 def test_matting_network_is_used_where_there_is_no_mask() -> None:
     torch.manual_seed(0)
     network = MattingNetwork(MattingConfig(channels=(8, 8, 8, 8, 8), blocks=(0, 1, 1, 1, 1), size=64)).eval()
-    cut_out = Pipeline(dim, network).matte(PORTRAIT)
+    cut_out = Pipeline(dim, NetworkMatting(network)).matte(PORTRAIT)
     assert isinstance(cut_out, CutOut) and cut_out.size == (96, 80)
     assert 0 < cut_out.alpha.mean() < 1
-    assert Pipeline(dim, network)(PORTRAIT, BACKGROUND).image.isfinite().all()
+    assert Pipeline(dim, NetworkMatting(network))(PORTRAIT, BACKGROUND).image.isfinite().all()
 
 
 def test_cut_out_survives_a_file(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -167,10 +141,6 @@ CHANGES = {
     "light_wrap": 0.7,
     "grain": 0.0,
     "softness": 1.0,
-    "harmonizer": "reinhard",
-    "mask": MASK[:, ::-1],
-    "matte": "tiny.onnx",  # tests/test_onnx_matting.py
-    "painted": True,  # above: it needs a harmonizer that paints
 }
 
 
@@ -181,7 +151,7 @@ def test_every_option_is_exercised() -> None:
     assert CHANGES.keys() == ComposeOptions.__dataclass_fields__.keys()
 
 
-@pytest.mark.parametrize("name", sorted(CHANGES.keys() - FINISHES - {"matte", "painted"}))
+@pytest.mark.parametrize("name", sorted(CHANGES.keys() - FINISHES))
 def test_option_changes_the_picture(pipeline: Pipeline, name: str) -> None:
     base: dict[str, object] = {"mask": MASK} | ({"size": (72, 72)} if name == "fit" else {})
     plain = pipeline(PORTRAIT, BACKGROUND, **base)
@@ -217,12 +187,70 @@ def test_exposure_and_warmth_mean_what_they_say(pipeline: Pipeline) -> None:
 
 
 def test_options_as_a_value_and_as_keywords_agree(pipeline: Pipeline) -> None:
-    options = ComposeOptions(mask=MASK, strength=0.5, size=(64, 64))
-    composition = pipeline(PORTRAIT, BACKGROUND, options)
+    options = ComposeOptions(strength=0.5, size=(64, 64))
+    composition = pipeline(PORTRAIT, BACKGROUND, options, mask=MASK)
     assert composition.image.equal(pipeline(PORTRAIT, BACKGROUND, mask=MASK, strength=0.5, size=(64, 64)).image)
-    assert pipeline(PORTRAIT, BACKGROUND, options, strength=0.1).options.strength == 0.1
+    assert pipeline(PORTRAIT, BACKGROUND, options, mask=MASK, strength=0.1).options.strength == 0.1
     with pytest.raises(ValueError, match="strength is 7"):
         pipeline(PORTRAIT, BACKGROUND, options, strength=7)
+
+
+def test_a_misspelt_option_names_the_one_that_was_meant(pipeline: Pipeline) -> None:
+    with pytest.raises(ValueError, match="unknown option 'strenght': did you mean 'strength'\\? known are size, fit,"):
+        pipeline(PORTRAIT, BACKGROUND, mask=MASK, strenght=0.5)
+    with pytest.raises(ValueError, match="unknown option 'scale': known are strength, "):
+        pipeline.harmonize(PORTRAIT, MASK, scale=0.5)
+
+
+def test_colours_are_clamped_once() -> None:
+    halved = Pipeline(lambda layers: AffineGrid.uniform(torch.eye(3, 4)[None] * 2.0))  # over white, then darker again
+    bright = np.full_like(PORTRAIT, 200)
+    darker = halved(bright, BACKGROUND, mask=MASK, exposure=-2.2)
+    inside = darker.layers.alpha[0, 0] == 1
+    torch.testing.assert_close(darker.image[0, :, inside], torch.full_like(darker.image[0, :, inside], 200 / 255))
+
+
+def test_a_ready_composite_is_untouched_where_nothing_is_asked_for() -> None:
+    grainy = GENERATOR.integers(0, 256, (200, 240, 3), dtype=np.uint8)
+    grainy[80:160, 60:180] = 128
+    mask = np.zeros((200, 240), np.float32)
+    mask[80:160, 60:180] = 1
+    pipeline = Pipeline.from_pretrained("none", matting=None)
+    assert pipeline.harmonize(grainy, mask).image.equal(to_planes(grainy))
+    assert not pipeline.harmonize(grainy, mask, grain=1.0).image.equal(to_planes(grainy))
+
+
+def test_what_shows_nobody_never_passes(pipeline: Pipeline) -> None:
+    with pytest.raises(ValueError, match="the mask shows nobody: it is nowhere more than 17% opaque or white"):
+        pipeline(PORTRAIT, BACKGROUND, mask=MASK * 0.17)
+    ghost = np.dstack([PORTRAIT, np.rint(MASK * 100).astype(np.uint8)])
+    with pytest.raises(ValueError, match="the portrait's transparency shows nobody"):
+        pipeline(ghost, BACKGROUND)
+
+
+def test_results_show_themselves_in_a_notebook(pipeline: Pipeline) -> None:
+    composition, cut_out = pipeline(PORTRAIT, BACKGROUND, mask=MASK), pipeline.matte(PORTRAIT, MASK)
+    assert composition.to_pil().size == (120, 72) and cut_out.to_pil().mode == "RGBA"
+    assert (np.asarray(composition.to_pil()) == to_samples(composition.image)).all()
+    for result, mode in ((composition, "RGB"), (cut_out, "RGBA")):
+        assert Image.open(io.BytesIO(result._repr_png_())).mode == mode
+
+
+def _composed_in_child(results: "multiprocessing.Queue[float]") -> None:
+    results.put(float(Pipeline.from_pretrained()(PORTRAIT, BACKGROUND, mask=MASK).image.mean()))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_process_composes_too(method: str) -> None:
+    expected = float(Pipeline.from_pretrained()(PORTRAIT, BACKGROUND, mask=MASK).image.mean())
+    context = multiprocessing.get_context(method)
+    results: multiprocessing.Queue[float] = context.Queue()
+    child = context.Process(target=_composed_in_child, args=(results,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forking a process with threads
+        child.start()
+    assert results.get(timeout=60) == pytest.approx(expected, abs=1e-5)
+    child.join(10)
 
 
 def test_sixteen_bits_are_kept_to_the_end(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -252,7 +280,7 @@ def test_notices_say_what_the_eye_should_know(pipeline: Pipeline) -> None:
     notices = pipeline(PORTRAIT, large, mask=MASK).notices
     assert any("enlarged" in notice for notice in notices)
     glass = np.dstack([BACKGROUND, BACKGROUND[..., 0]])
-    assert "the background's transparency is ignored" in pipeline(PORTRAIT, glass, mask=MASK).notices
+    assert "The background's transparency was ignored." in pipeline(PORTRAIT, glass, mask=MASK).notices
 
 
 def test_ready_composite_is_harmonized_inside_its_mask_only(pipeline: Pipeline) -> None:
@@ -265,9 +293,9 @@ def test_ready_composite_is_harmonized_inside_its_mask_only(pipeline: Pipeline) 
 def test_bad_sources_are_refused(pipeline: Pipeline) -> None:
     with pytest.raises(ValueError, match="the portrait is 4x4 px; at least 16x16 are needed"):
         pipeline(PORTRAIT[:4, :4], BACKGROUND, mask=MASK)
-    with pytest.raises(ValueError, match="the mask is 40x96 px, the portrait 80x96; they must agree"):
+    with pytest.raises(ValueError, match="the mask is 40x96 px, the portrait 80x96; they must be the same size"):
         pipeline(PORTRAIT, BACKGROUND, mask=MASK[:, :40])
-    with pytest.raises(ValueError, match="the mask is all black"):
+    with pytest.raises(ValueError, match="the mask shows nobody"):
         pipeline.harmonize(PORTRAIT, MASK * 0)
 
 

@@ -58,6 +58,18 @@ class AffineGrid:
         """Blend from identity (strength 0) to this grid (strength 1)."""
         return AffineGrid.identity(self.matrix.shape[0]).lerp(self, strength)
 
+    def then(self, other: "AffineGrid") -> "AffineGrid":
+        """Compose two colour changes into one grid: this one first, then another that does not depend on luma.
+
+        Exact (up to the clamp between them) where one of the two is a single matrix; else exact at the cells' centres.
+        """
+        assert other.shape[0] == 1, f"the second grid has {other.shape[0]} luma cells, expected 1"
+        shape = tuple(max(mine, theirs) for mine, theirs in zip(self.shape, other.shape, strict=True))
+        first, second = self.resample(*shape).matrix, other.resample(*shape).matrix.to(self.matrix)
+        mixed = torch.einsum("bijdyx,bjkdyx->bikdyx", second[:, :, :3].expand(first.shape[0], -1, -1, *shape), first)
+        mixed[:, :, 3] += second[:, :, 3]
+        return AffineGrid(mixed)
+
     def resample(self, depth: int, height: int, width: int) -> "AffineGrid":
         """Sample this grid at the cell centres of another."""
         if (depth, height, width) == self.shape:

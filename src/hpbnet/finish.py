@@ -1,4 +1,4 @@
-"""What may be done to layers after harmonizing: a manual grade, light wrap, and grain and softness matched.
+"""What is done to layers after harmonizing: strength, a manual grade, light wrap, matched grain and softness.
 
 Knows optics and film, in a small way. Grain alone is on by default: it does nothing unless the scene is grainy; what
 the others gain and cost is measured in docs/experiments.md (Finishing). Each function returns new layers whose alpha
@@ -17,6 +17,7 @@ from torch import Tensor
 from .affine_grid import AffineGrid
 from .color import LUMA, luma
 from .layers import Layers, box_of
+from .options import ColorOptions, HarmonizeOptions
 
 _GAMMA = 2.2  # a gain in linear light is its 1 / 2.2th power in sRGB, all but the darkest tones
 _WARMTH_STOPS = 0.35  # [EV] by which red rises and blue falls at warmth 1: about 6500 K seen as 4500 K
@@ -33,6 +34,20 @@ _OWN_BLUR = 0.75  # [px] deviation that the measuring itself adds: Sobel's filte
 _PATCH, _QUIET = 8, 0.2  # [px] side of the patches in which noise is measured; the quantile of patches taken as noise
 _QUIET_BIAS = 1.2  # by which that quantile of pure noise lies below its deviation
 _BLOCK, _BLOCKS = 20, 600  # [px] side of the blocks of a picture that noise is measured in, and about how many
+
+
+def adjust(grid: AffineGrid, options: ColorOptions) -> AffineGrid:
+    """Apply strength, exposure and warmth to a harmonizer's grid: one grid, so that colours are clamped once."""
+    grid = grid if options.strength == 1.0 else grid.shrink(options.strength)
+    if not options.exposure and not options.warmth:
+        return grid
+    return grid.then(grade(options.exposure, options.warmth))
+
+
+def finish(layers: Layers, options: HarmonizeOptions) -> Layers:
+    """Match softness, wrap light and match grain, in this order: grain lies on top of light."""
+    layers = light_wrap(match_softness(layers, options.softness), options.light_wrap)
+    return match_grain(layers, options.grain)
 
 
 def grade(exposure: float, warmth: float) -> AffineGrid:

@@ -47,9 +47,8 @@ class Layers:
             premultiplied, alpha, background = _average(self, height, width)
         return Layers(_divide(premultiplied, alpha), alpha, background)
 
-    def recolor(self, grid: AffineGrid, strength: float = 1.0) -> "Layers":
-        """Recolour the foreground by a grid, blended with identity unless strength is 1."""
-        grid = grid if strength == 1.0 else grid.shrink(strength)
+    def recolor(self, grid: AffineGrid) -> "Layers":
+        """Recolour the foreground by a grid."""
         return replace(self, foreground=grid.apply(self.foreground, box_of(self.alpha, 0.0)))
 
     def composite(self) -> Tensor:

@@ -5,7 +5,10 @@ colours, fitted where the network saw it and evaluated at full size. Foreground 
 two passes of blur fusion [Forte and Pitie 2021], so that the old background does not shine through the hair.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import cast
 
 import cv2
@@ -14,11 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .models import native_bfloat16
+from .models import embedded, load_network, native_bfloat16
+from .networks.matting import MattingNetwork
+from .onnx_matting import PUBLISHED, OnnxMatting, load_onnx_matting, names_onnx
 
+Matting = Callable[[Tensor], Tensor]  # portrait [1,3,H,W] sRGB in [0,1] -> alpha [1,1,H,W] at its size
 Floats = NDArray[np.float32]
 
 LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.99
+VISIBLE_ALPHA = 0.5  # that somebody's alpha exceeds somewhere
 _UNSURE = 0.05  # alpha closer than this to 0 or 1 is taken for it, the rest stretched: a network is never quite sure
 _LONG = 2.5  # times as long as wide: a longer picture is looked at window by window
 _WINDOW = 1.5  # length of a window, in the picture's shorter sides
@@ -31,11 +38,51 @@ _FUSION_RADII = (90, 6)  # [px] at that size, the published ones
 _LEAST_BLOCKS = 8  # in the radius of a mean
 
 
-def matte(network: nn.Module, portrait: Tensor) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class NetworkMatting:
+    """The matting of our own network: portrait -> alpha at the portrait's size."""
+
+    network: MattingNetwork
+
+    def __call__(self, portrait: Tensor) -> Tensor:
+        """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W]."""
+        return estimate_alpha(self.network, portrait)
+
+
+@dataclass(frozen=True)
+class ForeignMatting:
+    """The matting of an ONNX network of others, refined along the portrait's edges."""
+
+    network: OnnxMatting
+
+    def __call__(self, portrait: Tensor) -> Tensor:
+        """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W]."""
+        small = shrink(portrait, max(self.network.seen), 1)
+        return refine_alpha(self.network(small), small, portrait)
+
+
+def matting_by_name(name_or_path: str | Path) -> Matting:
+    """Return the matting of a name, a checkpoint's path, or an ONNX file or published name of the rembg family.
+
+    Raises:
+        ValueError: neither a known name nor a file, or the file holds a network of another kind.
+    """
+    if names_onnx(name_or_path):
+        return ForeignMatting(load_onnx_matting(name_or_path))
+    if not Path(name_or_path).is_file() and str(name_or_path) not in embedded():
+        known = ", ".join(["matting", *PUBLISHED])
+        raise ValueError(f"unknown matting network {str(name_or_path)!r}: expected an .onnx file or one of {known}")
+    network = load_network(name_or_path)
+    if not isinstance(network, MattingNetwork):
+        raise ValueError(f"{name_or_path} holds a {type(network).__name__}, which is no matting network")
+    return NetworkMatting(network)
+
+
+def matte(matting: Matting, portrait: Tensor) -> tuple[Tensor, Tensor]:
     """Cut the people out of a portrait.
 
     Args:
-        network: a matting network (`hpbnet.load_network("matting")`).
+        matting: finds the people's alpha.
         portrait: [1,3,H,W] sRGB in [0,1].
 
     Returns:
@@ -44,7 +91,7 @@ def matte(network: nn.Module, portrait: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: there is nobody in the picture, or nothing but somebody.
     """
-    alpha = estimate_alpha(network, portrait)
+    alpha = matting(portrait)
     check_coverage(alpha)
     return estimate_foreground(portrait, alpha), alpha
 
@@ -52,12 +99,19 @@ def matte(network: nn.Module, portrait: Tensor) -> tuple[Tensor, Tensor]:
 def check_coverage(alpha: Tensor) -> None:
     """Reject an alpha that finds nobody or takes the whole picture for somebody."""
     coverage = alpha.mean().item()
-    if coverage < LEAST_COVERAGE:
-        raise ValueError(f"no person found in the portrait ({coverage:.1%} of it); give the person with --mask FILE")
+    if coverage < LEAST_COVERAGE or alpha.max().item() <= VISIBLE_ALPHA:
+        raise ValueError(f"no person found in the portrait ({coverage:.1%} of it); give a mask that shows the person")
     if coverage > MOST_COVERAGE:
         raise ValueError(
-            f"no background found in the portrait ({coverage:.1%} is person); give the person with --mask FILE"
+            f"no background found in the portrait ({coverage:.1%} is person); give a mask that shows the person"
         )
+
+
+def check_visible(alpha: Tensor, role: str) -> None:
+    """Reject an alpha that is given and shows nobody; `role` names it."""
+    greatest = alpha.max().item()
+    if greatest <= VISIBLE_ALPHA:
+        raise ValueError(f"{role} shows nobody: it is nowhere more than {greatest:.0%} opaque or white")
 
 
 def estimate_alpha(network: nn.Module, portrait: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """Networks by name or path: which there are, which weights are embedded, how they are loaded."""
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -70,6 +72,20 @@ def _keep_freed_memory() -> None:
     which mattes and edge colours are found then take half the time. Other libraries ignore it.
     """
     np.empty(_KEPT, np.uint8)
+
+
+@functools.cache
+def allow_fork() -> None:
+    """Let processes that are forked from this one compute, with one thread each.
+
+    The threads of OpenMP and OpenCV do not exist in a forked child, and waiting for them would never end.
+    """
+    threads = cv2.getNumThreads()
+    os.register_at_fork(
+        before=lambda: cv2.setNumThreads(1),  # ends OpenCV's threads while they can still be ended
+        after_in_parent=lambda: cv2.setNumThreads(threads),
+        after_in_child=lambda: torch.set_num_threads(1),
+    )
 
 
 def build_network(checkpoint: Checkpoint, origin: str = "the checkpoint") -> nn.Module:

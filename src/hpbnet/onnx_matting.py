@@ -11,14 +11,13 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -37,37 +36,21 @@ PUBLISHED = {  # name: (file of the release, its MD5), as rembg's own session cl
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 _UNSCALED = "isnet"  # networks so named take the mean away and divide by nothing
 _FREE_SIZE = 1024  # [px] side of the picture given to a network that takes any
-_SURE = 1e-4  # alpha is kept this far from 0 and 1, so that its logit is finite
 _TIMEOUT = 60.0  # [s]
 
 
-@dataclass(frozen=True)
-class OnnxMattingConfig:
-    """What the rest asks of a matting network."""
-
-    size: int  # the longer side that the network is run at [px]
-
-
-class OnnxMatting(nn.Module):
-    """Portrait -> alpha logits at the portrait's size, by a foreign network that sees it squeezed to its own."""
-
-    stride = 32
+class OnnxMatting:
+    """A foreign network: portrait -> alpha, seen squeezed to the network's own size."""
 
     def __init__(self, session: "InferenceSession", origin: str) -> None:
-        super().__init__()
         self.session, self.origin = session, origin
-        self.seen = _seen_size(session, origin)
-        self.config = OnnxMattingConfig(max(self.seen))
+        self.seen = _seen_size(session, origin)  # height and width [px]
         unscaled = _UNSCALED in Path(origin).name.lower()
         self.mean = torch.tensor(_MEAN).view(1, 3, 1, 1)
         self.deviation = torch.tensor((1.0, 1.0, 1.0) if unscaled else _DEVIATION).view(1, 3, 1, 1)
 
-    def forward(
-        self,
-        portrait: Tensor,  # [1,3,H,W] sRGB in [0,1]
-        previous: Tensor | None = None,  # taken for the sake of our own network's signature, and not used
-    ) -> Tensor:
-        """Return alpha logits [1,1,H,W]."""
+    def __call__(self, portrait: Tensor) -> Tensor:
+        """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W], sRGB in [0,1]."""
         seen = F.interpolate(portrait, self.seen, mode="bilinear", antialias=True)
         seen = (seen / seen.max().clamp_min(1e-6) - self.mean) / self.deviation
         try:
@@ -80,8 +63,7 @@ class OnnxMatting(nn.Module):
         alpha = alpha[:, :1]
         if alpha.min() < -1e-3 or alpha.max() > 1 + 1e-3:  # logits
             alpha = alpha.sigmoid()
-        full = F.interpolate(alpha, portrait.shape[-2:], mode="bilinear", antialias=True)
-        return full.clamp(_SURE, 1 - _SURE).logit()
+        return F.interpolate(alpha, portrait.shape[-2:], mode="bilinear", antialias=True).clamp(0.0, 1.0)
 
 
 def names_onnx(name_or_path: str | Path) -> bool:

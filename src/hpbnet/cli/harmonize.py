@@ -5,29 +5,32 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import ComposeOptions
+from ..options import HarmonizeOptions
 from .jobs import Job, Output, plan_jobs, run_jobs, takes_output
-from .parameters import takes_settings
+from .parameters import takes_networks, takes_settings
 
 if TYPE_CHECKING:
-    from ..pipeline import Composition
+    from ..composition import Composition
 
 
 @click.command("harmonize")
 @click.argument("composite", type=click.Path(path_type=Path, allow_dash=True))
 @click.argument("mask", type=click.Path(path_type=Path, allow_dash=True))
 @takes_output
-@takes_settings(ComposeOptions, only=("harmonizer", "painted", "strength", "exposure", "warmth"))
-def command(composite: Path, mask: Path, output: Output, settings: ComposeOptions) -> int:
-    """Match the colours of what MASK shows in COMPOSITE to the rest of it.
+@takes_networks(matting=False)
+@takes_settings(HarmonizeOptions)
+def command(
+    composite: Path, mask: Path, output: Output, harmonizer: str | None, settings: HarmonizeOptions
+) -> int:
+    """Match the colours of the part of COMPOSITE that MASK shows to the rest of it.
 
-    MASK is white where the picture was pasted in. Both may be folders; files pair by name.
+    MASK is white where the foreground was pasted in. Both may be folders; files are paired by name.
     """
     jobs = plan_jobs(composite, [mask], output)
 
     from ..pipeline import Pipeline
 
-    pipeline = Pipeline.from_pretrained(harmonizer=settings.harmonizer, matting=None)
+    pipeline = Pipeline.from_pretrained(harmonizer, matting=None)
 
     def make(job: Job) -> "Composition":
         composite, mask = job.read()

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import ComposeOptions, help_of
+from ..options import ClipOptions
 from .jobs import Job, Output, plan_jobs, run_jobs, takes_output
+from .parameters import takes_mask, takes_networks, takes_settings
 
 if TYPE_CHECKING:
-    from ..pipeline import CutOut
-
+    from ..composition import CutOut
 
 _CLIPS = (".mov", ".mkv", ".webm", ".mp4", ".m4v")
 
@@ -18,23 +18,29 @@ _CLIPS = (".mov", ".mkv", ".webm", ".mp4", ".m4v")
 @click.command("matte")
 @click.argument("portrait", type=click.Path(path_type=Path, allow_dash=True))
 @takes_output
-@click.option("--mask", type=click.Path(path_type=Path), help="White where the person is; used instead of the network.")
-@click.option("--matte", "network", metavar="NAME", help=help_of(ComposeOptions, "matte"))
+@takes_mask
+@takes_networks(harmonizer=False)
 @click.option("--alpha-only", is_flag=True, help="Write the alpha alone, as a grey picture.")
-def command(portrait: Path, output: Output, mask: Path | None, network: str | None, alpha_only: bool) -> int:
+@takes_settings(ClipOptions)
+def command(
+    portrait: Path, output: Output, mask: Path | None, matting: str | None, alpha_only: bool, settings: ClipOptions
+) -> int:
     """Cut the person out of PORTRAIT (a photo, a clip, - for stdin, or a folder), with transparency.
 
-    A clip is written where -o ends in .mov or .mkv (ProRes) or .webm (VP9); with --alpha-only in .mp4, too.
+    A clip is written where -o ends in .mov or .mkv (ProRes) or .webm (VP9), with --alpha-only also .mp4; --start,
+    --end, --codec and --crf are for clips.
     """
-    if mask and network:
-        raise ValueError("--mask and --matte both say where the person is; give one of them")
+    if mask and matting:
+        raise ValueError("--mask and --matting both say where the person is; give one of them")
     if output.path.suffix.lower() in _CLIPS:
-        return _cut_out_clip(portrait, output, mask, network or "matting", alpha_only)
+        return _cut_out_clip(portrait, output, mask, matting, alpha_only, settings)
+    if settings != ClipOptions():
+        raise ValueError(f"--start, --end, --codec and --crf are for clips; {output.path} is no clip")
     jobs = plan_jobs(portrait, [mask], output)
 
-    from ..pipeline import Pipeline
+    from ..pipeline import DEFAULT_MATTING, Pipeline
 
-    pipeline = Pipeline.from_pretrained(matting=None if mask else network or "matting")
+    pipeline = Pipeline.from_pretrained(matting=None if mask else matting or DEFAULT_MATTING)
 
     def make(job: Job) -> "CutOut":
         portrait, mask = job.read()
@@ -45,20 +51,22 @@ def command(portrait: Path, output: Output, mask: Path | None, network: str | No
     return run_jobs(jobs, make, output)
 
 
-def _cut_out_clip(portrait: Path, output: Output, mask: Path | None, network: str, alpha_only: bool) -> int:
+def _cut_out_clip(
+    portrait: Path, output: Output, mask: Path | None, matting: str | None, alpha_only: bool, settings: ClipOptions
+) -> int:
     """Cut the person out of every frame of a clip."""
     if output.format is not None:
-        raise ValueError(f"--format is of pictures; {output.path.name} is a clip, whose name tells its format")
+        raise ValueError(f"--format is for pictures; the name of the clip {output.path.name} tells its format")
     if output.skip_existing and output.path.exists():
         return 0
-    from ..pipeline import Pipeline
-    from ..video.options import VideoOptions
-    from ..video.run import cut_out_video
+    from ..pipeline import DEFAULT_MATTING, Pipeline
     from ..video.sources import needs_matting
     from .video import Bar, tell
 
-    options = VideoOptions(mask=None if mask is None else str(mask))
-    pipeline = Pipeline.from_pretrained(matting=network if needs_matting(portrait, mask) else None)
+    network = (matting or DEFAULT_MATTING) if needs_matting(portrait, mask) else None
+    pipeline = Pipeline.from_pretrained(matting=network)
     with Bar() as show:
-        report = cut_out_video(portrait, output.path, pipeline.matting, options, alpha_only, show)
+        report = pipeline.matte_video(
+            portrait, output.path, settings, mask=mask, alpha_only=alpha_only, progress=show
+        )
     return tell(report, output.as_json)
