@@ -13,7 +13,7 @@ FLOORS = [
     {"image", "color", "checkpoint", "metrics", "affine_grid", "networks", "settings"},
     {"layers", "options", "models", "color_temperature", "onnx_matting"},
     {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert", "composition", "recipe"},
-    {"synthesis", "video"},
+    {"synthesis", "video", "export"},
     {"pipeline", "webcam", "training", "evaluation"},
     {"web"},
     {"cli"},

@@ -92,7 +92,7 @@ def test_every_option_has_a_help(name: str) -> None:
 
 def test_unknown_command_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cmpose"]) == 2
-    assert capsys.readouterr().err.startswith("hpbnet: no command 'cmpose'; there are: ")
+    assert capsys.readouterr().err.startswith("hpbnet: no command 'cmpose'; did you mean 'compose'? commands are ")
 
 
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,15 +235,15 @@ MISTAKES = {
     ),
     "empty folder": (["compose", "folder.png", *COMPOSE[2:]], "folder.png holds no pictures"),
     "mask of another size": ([*COMPOSE[:-1], "small-mask.png"], "the mask is 20x20 px, the portrait 48x64"),
-    "black mask": ([*COMPOSE[:-1], "black-mask.png"], "the mask is all black"),
-    "black mask to harmonize": (["harmonize", "portrait.png", "black-mask.png"], "the mask is all black"),
+    "black mask": ([*COMPOSE[:-1], "black-mask.png"], "the mask shows nobody"),
+    "black mask to harmonize": (["harmonize", "portrait.png", "black-mask.png"], "the mask shows nobody"),
     "unknown harmonizer": ([*COMPOSE, "--harmonizer", "magic"], "covariance"),
     "corrupt weights": ([*COMPOSE, "--harmonizer", "corrupt.safetensors"], "corrupt.safetensors is no readable"),
     "foreign weights": ([*COMPOSE, "--harmonizer", "foreign.safetensors"], "foreign.safetensors is a safetensors file"),
     "strength": ([*COMPOSE, "--strength", "7"], "strength is 7.0; expected a number from 0 to 1"),
     "nan": ([*COMPOSE, "--exposure", "nan"], "exposure is nan; expected a number from -4 to 4"),
     "words for a number": ([*COMPOSE, "--strength", "much"], "'much' is not a valid float"),
-    "size": ([*COMPOSE, "--size", "big"], "'big' is no size such as 1920x1080"),
+    "size": ([*COMPOSE, "--size", "big"], "'big' is no size; expected WIDTHxHEIGHT such as 1920x1080"),
     "fit": ([*COMPOSE, "--fit", "stretch"], "'stretch' is not one of 'cover', 'contain'"),
     "option": ([*COMPOSE, "--strenght", "1"], "No such option"),
     "two dashes": (["compose", "-", "-"], "only one picture can come from stdin"),

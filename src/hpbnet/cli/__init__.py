@@ -6,6 +6,7 @@ command under the name `command`) is imported only when that command is invoked,
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import NamedTuple
 
@@ -23,15 +24,16 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "compose": Entry("compose", "Put a person into another picture."),
-    "matte": Entry("matte", "Cut a person out, with transparency."),
-    "harmonize": Entry("harmonize", "Match colours in a picture that is composed already."),
-    "video": Entry("video", "Put a person into a video, or a person of a video into a picture."),
-    "webcam": Entry("webcam", "Be somewhere else, live."),
-    "synthesize": Entry("synthesize", "Make a dataset of disturbed portraits."),
+    "matte": Entry("matte", "Cut a person out, with a transparent background."),
+    "harmonize": Entry("harmonize", "Match the colours of a pasted foreground to its background."),
+    "video": Entry("video", "Put a person into a video, or a person from a video into a picture."),
+    "webcam": Entry("webcam", "Replace your webcam background in real time."),
+    "export": Entry("export", "Write a colour LUT, settings, or networks as ONNX for other programs."),
+    "synthesize": Entry("synthesize", "Make a training or test dataset of disturbed portraits."),
     "train": Entry("train", "Train one of the networks."),
     "evaluate": Entry("evaluate", "Measure methods on a dataset with known truth."),
     "evaluate-video": Entry("evaluate_video", "Measure how steadily methods colour a video."),
-    "convert": Entry("convert", "Bring published StyleGAN2 weights into hpbnet's form."),
+    "convert": Entry("convert", "Convert published StyleGAN2 weights to hpbnet's format."),
     "models": Entry("models", "List the networks and harmonizers that can be named."),
 }
 
@@ -53,7 +55,9 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"no command {args[0]!r}; there are: {', '.join(COMMANDS)}")
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise click.UsageError(f"no command {args[0]!r}; {hint}commands are {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except click.ClickException as error:
         return _fail(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes the end of a damaged file for Ctrl-D
+            return _fail("an input ends before it is complete: the file is damaged or cut short")
         return _fail("interrupted", code=130)
     except BrokenPipeError:  # the reader of our output went away: `hpbnet models | head -1`
         sys.stdout = None  # or the interpreter complains when it flushes at exit

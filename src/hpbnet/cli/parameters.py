@@ -43,6 +43,11 @@ def takes_settings(kind: type[Settings]) -> Callable[[Command], Command]:
 
     The command receives the settings as one `settings=` argument. What stands on the command line overrides the file.
     """
+    return lambda command: _SETTINGS(takes_setting_fields(kind)(command))
+
+
+def takes_setting_fields(kind: type[Settings]) -> Callable[[Command], Command]:
+    """Give a command one option for each field of a settings class; it receives them as one `settings=` argument."""
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
 
     def decorate(command: Command) -> Command:
@@ -53,12 +58,12 @@ def takes_settings(kind: type[Settings]) -> Callable[[Command], Command]:
         wrapped: Command = gather
         for field in reversed(fields):
             wrapped = click.option(*_names(field), **_behaviour(field))(wrapped)  # type: ignore[arg-type]
-        return _SETTINGS(wrapped)
+        return wrapped
 
     return decorate
 
 
-def _read_defaults(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
+def read_settings_file(ctx: click.Context, _: click.Parameter, file: Path | None) -> None:
     """Take the command's defaults from a settings file."""
     if file is None:
         return
@@ -76,7 +81,7 @@ _SETTINGS = click.option(
     type=_FILE,
     is_eager=True,
     expose_value=False,
-    callback=_read_defaults,
+    callback=read_settings_file,
     help="JSON file of settings, as written by `hpbnet export`; other options override it.",
 )
 
