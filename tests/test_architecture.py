@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "hpbnet"
 
 FLOORS = [
+    {"files"},
     {"image", "color", "checkpoint", "metrics", "affine_grid", "networks", "settings"},
     {"layers", "options", "models", "color_temperature", "onnx_matting"},
     {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert", "composition", "recipe"},

@@ -1,9 +1,6 @@
 """Write a picture: encoded whole in memory, then put in place at once or not at all."""
 
-import errno
 import io
-import os
-import secrets
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, cat
 
+from ..files import write_bytes
 from .picture import Samples, to_samples
 from .profile import srgb_profile
 
@@ -82,26 +80,6 @@ def encode_picture(
     profile = srgb_profile() if samples.shape[2] >= 3 else None
     image.save(file, _PLUGINS[format], icc_profile=profile, **settings[format])
     return file.getvalue()
-
-
-def write_bytes(destination: str | Path, data: bytes) -> None:
-    """Put a whole file in place, or leave everything as it was."""
-    path = Path(os.path.realpath(destination))  # a link keeps pointing at what is written
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder, a file was expected", str(destination))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "cannot be written: there is no such folder", str(destination))
-    is_device = path.exists() and not path.is_file()  # a pipe or a device is written to, never replaced
-    partial = path if is_device else path.with_name(f".hpbnet-{secrets.token_hex(8)}")
-    try:
-        partial.write_bytes(data)
-        if not is_device:
-            os.replace(partial, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(destination)) from None  # not the temporary file's name
-    finally:
-        if not is_device:
-            partial.unlink(missing_ok=True)
 
 
 def _kept_depth(format: str, depth: int) -> int:
