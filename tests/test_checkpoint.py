@@ -49,3 +49,55 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no checkpoint at"):
         read_checkpoint(tmp_path / "none.safetensors")
+
+
+def with_header(path: Path, **changes: str | None) -> Path:
+    """Write a small checkpoint whose header differs in some fields; None leaves a field out."""
+    header = {"format": "hpbnet-1", "network": "matting", "config": "{}", "provenance": "{}"} | changes
+    save_file({"w": torch.zeros(1)}, path, {name: text for name, text in header.items() if text is not None})
+    return path
+
+
+@pytest.mark.parametrize("field", ["network", "config", "provenance"])
+def test_a_header_that_lacks_a_field_is_named(tmp_path: Path, field: str) -> None:
+    with pytest.raises(ValueError, match=f"a.safetensors is damaged: its header lacks {field}"):
+        read_checkpoint(with_header(tmp_path / "a.safetensors", **{field: None}))
+
+
+@pytest.mark.parametrize("field", ["config", "provenance"])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[1]", "is a list, expected a JSON object"),
+        ("null", "is a NoneType, expected a JSON object"),
+        ('{"a": {"b": 1}}', "has an unusable value in 'a'"),
+        ('{"a": [[1]]}', "has an unusable value in 'a'"),
+        ('{"a": NaN}', "has an unusable value in 'a'"),
+        ('{"a": 1e999}', "has an unusable value in 'a'"),
+        ('{"a": ' + "9" * 5000 + "}", "is no JSON"),
+    ],
+)
+def test_a_header_of_other_kinds_is_one_sentence(tmp_path: Path, field: str, text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"a.safetensors is damaged: its {field} {reason}") as failure:
+        read_checkpoint(with_header(tmp_path / "a.safetensors", **{field: text}))
+    assert "\n" not in str(failure.value) and len(str(failure.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.tensor([1.0, float("nan")]), torch.tensor([float("inf")]).half(), torch.ones(1, dtype=torch.complex64)],
+    ids=["nan", "infinite", "complex"],
+)
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, tensor: torch.Tensor) -> None:
+    write_checkpoint(tmp_path / "a.safetensors", Checkpoint("matting", {}, {"ok": torch.zeros(1), "w": tensor}))
+    with pytest.raises(ValueError, match=r"a\.safetensors is damaged: its tensor w holds numbers that are not finite"):
+        read_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_a_checkpoint_may_have_a_name_of_255_bytes_and_a_link_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 243 + ".safetensors")
+    (tmp_path / "link").symlink_to(path)
+    write_checkpoint(tmp_path / "link", Checkpoint("matting", {}, {"w": torch.ones(1)}))
+    assert (tmp_path / "link").is_symlink() and read_checkpoint(path).tensors["w"].item() == 1

@@ -1,5 +1,6 @@
 """Networks by name or path."""
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -61,3 +62,35 @@ def test_every_embedded_weight_loads_and_says_where_it_comes_from() -> None:
     for path in embedded().values():
         assert {"command", "data", "licence", "steps"} <= set(read_checkpoint(path).provenance)
         load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"heads": "four"}, "has heads='four', expected int"),
+        ({"heads": None}, "has heads=None, expected int"),
+        ({"heads": 1.5}, "has heads=1.5, expected int"),
+        ({"heads": True}, "has heads=True, expected int"),
+        ({"channels": 4}, r"has channels=4, expected tuple\[int, ...\]"),
+        ({"channels": ["a"]}, r"has channels=\('a',\), expected tuple\[int, ...\]"),
+        ({"channels": [4] * 1000}, "has channels="),
+        ({"size": -320}, "has size=-320, expected numbers from 8 to 4096"),
+        ({"size": 65}, "has size=65, expected a multiple of 32"),
+        ({"size": 65536}, "has size=65536, expected numbers from 8 to 4096"),
+        ({"size": 10**30}, "has size=1000"),
+        ({"blocks": [0, 10**9, 0, 0, 0]}, r"has blocks=\(0, 1000000000, 0, 0, 0\), expected numbers from 0 to"),
+        ({"blocks": [0, 60, 0, 0, 0]}, "does not fit its own config"),
+        ({"channels": [65536] * 5}, "does not fit its own config"),
+        ({"channels": []}, "does not fit its own config"),
+        ({"channels": [4, 4, 4, 4, 0]}, "does not fit its own config"),
+        ({"heads": 0}, "does not fit its own config: 0 heads do not share a width of 4"),
+        ({"heads": 3}, "does not fit its own config: 3 heads do not share a width of 4"),
+    ],
+)
+def test_a_config_of_other_kinds_or_sizes_is_one_sentence_at_once(
+    tmp_path: Path, changes: dict[str, object], reason: str
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=f"odd.safetensors.*{reason}") as failure:
+        load_network(written(tmp_path / "odd.safetensors", **changes))
+    assert "\n" not in str(failure.value) and time.monotonic() - started < 5

@@ -5,10 +5,9 @@ Published weights of others, which are pickles, are read for their tensors alone
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -16,7 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .files import replacing
+
 FORMAT = "hpbnet-1"
+_TABLES = ("config", "provenance")  # the header's fields that are JSON objects
 
 Plain = str | int | float | bool | list[int] | list[float] | list[str] | None
 
@@ -33,7 +35,6 @@ class Checkpoint:
 
 def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically: either the whole file stands at `path` or nothing has changed."""
-    path = Path(path)
     header = {
         "format": FORMAT,
         "network": checkpoint.network,
@@ -41,22 +42,15 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "provenance": json.dumps(dict(checkpoint.provenance), sort_keys=True),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        save_file(tensors, partial, metadata=header)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        save_file(tensors, part, metadata=header)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint written by `write_checkpoint`.
 
     Raises:
-        ValueError: the file is missing, is no safetensors file, or was not written by hpbnet.
+        ValueError: the file is missing, is no safetensors file, was not written by hpbnet, or is damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -67,10 +61,45 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             if header.get("format") != FORMAT:
                 found = header.get("format", "no format at all")
                 raise ValueError(f"{path} is a safetensors file but no hpbnet checkpoint: its header names {found}")
+            network, config, provenance = _read_header(header, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no readable safetensors file: {error}") from None
-    return Checkpoint(header["network"], json.loads(header["config"]), tensors, json.loads(header["provenance"]))
+    except (SafetensorError, OSError, RuntimeError, TypeError, AttributeError) as error:  # odd kinds of numbers
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} is no readable safetensors file: {reason}") from None
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or not tensor.float().isfinite().all():
+            raise ValueError(f"{path} is damaged: its tensor {name} holds numbers that are not finite or not real")
+    return Checkpoint(network, config, tensors, provenance)
+
+
+def _read_header(header: Mapping[str, str], path: Path) -> tuple[str, dict[str, Plain], dict[str, Plain]]:
+    """Read name, config and provenance from a checkpoint's header."""
+    if missing := [name for name in ("network", "config", "provenance") if name not in header]:
+        raise ValueError(f"{path} is damaged: its header lacks {', '.join(missing)}")
+    config, provenance = (_read_table(header[name], f"{path} is damaged: its {name}") for name in _TABLES)
+    return header["network"], config, provenance
+
+
+def _read_table(text: str, what: str) -> dict[str, Plain]:
+    """Read a JSON object of plain values."""
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{what} is no JSON") from None
+    if not isinstance(table, dict):
+        raise ValueError(f"{what} is a {type(table).__name__}, expected a JSON object")
+    for name, value in table.items():
+        if not _is_plain(value):
+            raise ValueError(f"{what} has an unusable value in {name!r}: expected text, a number or a list of them")
+    return table
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether a value is one that a header may hold: text, a finite number, a list of these, or nothing."""
+    values = value if isinstance(value, list) else [value]
+    return value is None or all(
+        isinstance(each, str | int) or (isinstance(each, float) and isfinite(each)) for each in values
+    )
 
 
 def read_foreign_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ def replacing(
     its own path is given then.
 
     Raises:
-        OSError: the destination cannot be written, or the block failed so; it names the destination, which is as it was.
+        OSError: the destination cannot be written, or the block failed so; it names the destination, which is unchanged.
     """
     path = Path(os.path.realpath(destination))
     if path.is_dir():
@@ -107,10 +107,9 @@ def _mode(path: Path, handle: int) -> int:
 
 def _flush(path: Path) -> None:
     """Have the system write a file, or a folder's list of files, to the disk."""
-    with contextlib.suppress(PermissionError):  # a folder that may be written to but not listed
+    with contextlib.suppress(*((OSError,) if path.is_dir() else ())):  # not every system flushes or lists a folder
         handle = os.open(path, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError if path.is_dir() else ()):  # not every file system flushes folders
-                os.fsync(handle)
+            os.fsync(handle)
         finally:
             os.close(handle)

@@ -3,9 +3,8 @@
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import cv2
 import numpy as np
@@ -25,6 +24,8 @@ NETWORKS: dict[str, tuple[Callable[[Any], nn.Module], type]] = {
     "stylegan2": (Generator, StyleGAN2Config),
 }
 _KEPT = 31 << 20  # [bytes] just below the largest block that glibc learns from
+_MOST, _MOST_SCALES = 65536, 16  # numbers in a config, and how many of them a field holds
+_MOST_SIDE, _STRIDE = 4096, 32  # [px] that a network may be run at, and that a side is a multiple of
 _WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -93,13 +94,55 @@ def build_network(checkpoint: Checkpoint, origin: str = "the checkpoint") -> nn.
     if checkpoint.network not in NETWORKS:
         raise ValueError(f"{origin} holds a {checkpoint.network!r} network; known are {', '.join(NETWORKS)}")
     kind, config_kind = NETWORKS[checkpoint.network]
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in checkpoint.config.items()}
-    if unknown := sorted(set(values) - {field.name for field in fields(config_kind)}):
-        raise ValueError(f"{origin}: its config has fields this version does not know: {', '.join(unknown)}")
-    network = kind(config_kind(**values))
+    values = _config_values(checkpoint, config_kind, origin)
+    tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items()}
     try:
-        network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()}, strict=True)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ValueError(f"{origin} does not fit its own config: {first}") from None
+        with torch.device("meta"):  # of the sizes alone: a damaged config may ask for more than the memory holds
+            kind(config_kind(**values)).load_state_dict(
+                {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}, strict=True
+            )
+    except Exception as error:  # sizes that make no network fail in as many ways as there are layers
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"{origin} does not fit its own config: {lines[min(1, len(lines) - 1)].strip()}") from None
+    network = kind(config_kind(**values))
+    network.load_state_dict(tensors, strict=True)
     return network.eval().requires_grad_(False)
+
+
+def _config_values(checkpoint: Checkpoint, config_kind: type, origin: str) -> dict[str, object]:
+    """Check the kinds and sizes of a checkpoint's config before anything is built by it."""
+    values: dict[str, object] = {name: tuple(v) if isinstance(v, list) else v for name, v in checkpoint.config.items()}
+    kinds = get_type_hints(config_kind)
+    if unknown := sorted(values.keys() - kinds.keys()):
+        raise ValueError(f"{origin}: its config has fields this version does not know: {', '.join(unknown)}")
+    for name, value in values.items():
+        if not _is_of(value, kinds[name]):
+            shown = kinds[name].__name__ if isinstance(kinds[name], type) else kinds[name]
+            raise ValueError(f"{origin}: its config has {name}={value!r:.60}, expected {shown}")
+        numbers = value if isinstance(value, tuple) else (value,)
+        least, most = _bounds(name, len(checkpoint.tensors))
+        if any(isinstance(number, int | float) and not least <= number <= most for number in numbers):
+            raise ValueError(f"{origin}: its config has {name}={value!r:.60}, expected numbers from {least} to {most}")
+        if name == "size" and int(str(value)) % _STRIDE:
+            raise ValueError(f"{origin}: its config has size={value}, expected a multiple of {_STRIDE}")
+    return values
+
+
+def _bounds(name: str, tensors: int) -> tuple[int, int]:
+    """Tell between which bounds the numbers of a config's field must lie."""
+    if name.endswith(("blocks", "layers")):
+        return 0, tensors  # each of these parts has a tensor, at the least
+    return (8, _MOST_SIDE) if name in ("size", "resolution") else (0, _MOST)
+
+
+def _is_of(value: object, kind: object) -> bool:
+    """Tell whether a value is of a config field's kind: int, float, bool, tuple[int, ...], or one of several."""
+    if get_origin(kind) is tuple:
+        return (
+            isinstance(value, tuple) and len(value) <= _MOST_SCALES and all(_is_of(v, get_args(kind)[0]) for v in value)
+        )
+    if get_args(kind):
+        return any(_is_of(value, each) for each in get_args(kind))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is kind

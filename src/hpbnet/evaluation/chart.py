@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image.write import write_bytes
+from ..image import write_bytes
 
 _SIZE = (420, 900)  # [px] height and width of one chart
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 210, 34, 46  # [px] margins; the legend stands at the right

@@ -3,9 +3,10 @@
 Knows file formats, orientation, colour profiles and bit depth. Inside the house a picture is float32 [1,3,H,W] sRGB.
 """
 
+from ..files import write_bytes
 from .picture import Picture, Source
 from .read import read_mask, read_picture
-from .write import FORMATS, encode_picture, format_of, write_bytes, write_picture
+from .write import FORMATS, encode_picture, format_of, write_picture
 
 __all__ = [
     "FORMATS",

@@ -12,6 +12,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, places: int = 0) -> None:
         """Learn a position for each of `places` = h x w places; 0 where the size varies."""
         super().__init__()
+        if heads < 1 or width % heads:
+            raise ValueError(f"{heads} heads do not share a width of {width}")
         self.heads = heads
         self.position = nn.Parameter(torch.zeros(1, places, width)) if places else None
         self.norm = nn.LayerNorm(width)
