@@ -227,7 +227,10 @@ MISTAKES = {
     "zero bytes": (["compose", "empty.png", *COMPOSE[2:]], "empty.png is empty"),
     "one pixel": (["compose", "portrait.png", "one.png", *COMPOSE[3:]], "the background is 1x1 px; at least 16x16"),
     "one pixel portrait": (["matte", "one.png", "--mask", "one.png"], "the portrait is 1x1 px"),
-    "bomb": (["compose", "portrait.png", "bomb.png", *COMPOSE[3:]], "bomb.png has more than 150 million pixels"),
+    "bomb": (
+        ["compose", "portrait.png", "bomb.png", *COMPOSE[3:]],
+        "bomb.png is 30000x30000 px; pictures of more than 100 million pixels are refused",
+    ),
     "missing": (["compose", "nobody.png", *COMPOSE[2:]], "nobody.png: No such file"),
     "folder as background": (
         ["compose", "portrait.png", "folder.png", *COMPOSE[3:]],

@@ -32,7 +32,7 @@ def replacing(
     its own path is given then.
 
     Raises:
-        OSError: the destination cannot be written, or the block failed so; it names the destination, which is unchanged.
+        OSError: the destination cannot be written, or the block failed so; the destination is unchanged.
     """
     path = Path(os.path.realpath(destination))
     if path.is_dir():

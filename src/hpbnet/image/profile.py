@@ -6,12 +6,12 @@ import struct
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
-_LATTICE = 52  # nodes along each axis of the table that carries a profile to 16-bit pictures: every fifth of 256
+from .colors import HDR, colors_of_profile, profile_tags
+from .picture import to_planes
+
 _BAND_ROWS = 128
 _DATE = slice(24, 36)  # of a profile's making, in its header [ICC.1:2022, 7.2]
 _A_DAY = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
@@ -24,13 +24,24 @@ def srgb_profile() -> bytes:
     return profile[: _DATE.start] + _A_DAY + profile[_DATE.stop :]
 
 
+@functools.lru_cache(maxsize=8)
 def is_srgb(profile: bytes) -> bool:
-    """Tell whether a profile is one of the many copies of sRGB, by its description."""
-    with io.BytesIO(profile) as file:
-        try:
-            return "srgb" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(file)).lower()
-        except (ImageCms.PyCMSError, OSError):
-            return False
+    """Tell whether a profile's curves and primaries are sRGB's."""
+    colors = colors_of_profile(profile)
+    return colors is not None and colors.is_srgb
+
+
+@functools.lru_cache(maxsize=8)
+def hdr_of(profile: bytes) -> str | None:
+    """Name the kind of HDR that a profile stands for, by its code points or its curve; None for SDR."""
+    try:
+        codes = profile_tags(profile).get(b"cicp", b"")
+    except (ValueError, struct.error):
+        return None
+    if len(codes) >= 12 and codes[9] in HDR:
+        return HDR[codes[9]]
+    colors = colors_of_profile(profile)
+    return HDR[16] if colors is not None and colors.is_hdr else None
 
 
 def image_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
@@ -39,6 +50,8 @@ def image_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     Raises:
         ValueError: the profile is broken, or is for another kind of picture.
     """
+    if image.mode == "L" and profile[16:20] == b"RGB ":
+        image = image.convert("RGB")
     try:
         with io.BytesIO(profile) as source, io.BytesIO(srgb_profile()) as target:
             converted = ImageCms.profileToProfile(
@@ -49,8 +62,9 @@ def image_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
                 outputMode="RGB",
                 flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
-    except (ImageCms.PyCMSError, OSError) as error:
-        raise ValueError(f"its colour profile cannot be used ({error})") from None
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"its colour profile cannot be used ({reason})") from None
     assert converted is not None  # only `inPlace` returns nothing
     return converted
 
@@ -59,23 +73,26 @@ def planes_to_srgb(
     planes: Tensor,  # [1,3,H,W] in the profile's own space
     profile: bytes,
 ) -> Tensor:  # [1,3,H,W] sRGB
-    """Convert float planes through a table of the profile.
+    """Convert float planes by the profile's curves and matrix, or where it is a table, through the colour engine.
 
-    The colour engine at hand converts 8 bits only. A table of its answers, interpolated, has no steps between nodes:
-    what is left is an error that varies slowly (Display P3, Adobe RGB: below 1/255), not banding.
+    Raises:
+        ValueError: the profile is broken, or is for another kind of picture.
     """
-    table = image_to_srgb(Image.fromarray(_lattice()), profile)
-    volume = np.asarray(table, np.float32).reshape(_LATTICE, _LATTICE, _LATTICE, 3) / np.float32(255)  # r, g, b order
-    nodes = torch.from_numpy(volume).permute(3, 0, 1, 2)[None]
-    bands = []
-    for band in planes.split(_BAND_ROWS, dim=2):
-        at = band.permute(0, 2, 3, 1).flip(-1)[:, None] * 2 - 1  # grid_sample wants the last axis (b) first
-        bands.append(grid_sample(nodes, at, align_corners=True, padding_mode="border")[:, :, 0])
-    return torch.cat(bands, dim=2)
+    colors = colors_of_profile(profile)
+    if colors is not None:
+        return colors.to_srgb(planes)
+    return torch.cat([_through_engine(band, profile) for band in planes.split(_BAND_ROWS, dim=2)], dim=2)
 
 
-def _lattice() -> NDArray[np.uint8]:
-    """List every node's colour as one image [n*n, n, 3]."""
-    axis = np.linspace(0, 255, _LATTICE).astype(np.uint8)
-    red, green, blue = np.meshgrid(axis, axis, axis, indexing="ij")
-    return np.stack([red, green, blue], -1).reshape(_LATTICE * _LATTICE, _LATTICE, 3)
+def _through_engine(band: Tensor, profile: bytes) -> Tensor:
+    """Interpolate between the engine's answers for the eight 8-bit colours around each: it converts 8 bits only."""
+    scaled = band[0].permute(1, 2, 0) * 255  # [h,W,3]
+    low = scaled.floor().clamp(0, 254)
+    fraction = scaled - low
+    result = torch.zeros_like(band)
+    for corner in np.ndindex(2, 2, 2):
+        step = torch.tensor(corner, dtype=low.dtype)
+        weight = (1 - step - fraction).abs().prod(dim=2)  # [h,W]
+        image = Image.fromarray((low + step).to(torch.uint8).numpy())
+        result += weight * to_planes(np.asarray(image_to_srgb(image, profile)))
+    return result

@@ -1,87 +1,162 @@
 """Read a picture from a file, bytes, a PIL image or an array.
 
 Every file is judged by its header before a pixel is decoded. What the eye should know (first frame only, a profile that
-could not be used) is returned as notices; what cannot be read is one ValueError.
+could not be used) is returned as notices; what cannot be read is one ValueError. Metadata never costs the pixels: what
+is damaged of it is left out.
 """
 
 import io
-import struct
-import warnings
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from .colors import HDR, Colors, colors_of_codes
+from .inspect import (
+    RAW_SUFFIXES,
+    color_codes,
+    count_gif_frames,
+    count_scans,
+    is_raw,
+    is_tiff,
+    strip_jpeg,
+)
 from .picture import Picture, Samples, Source, greatest, to_planes
-from .profile import image_to_srgb, is_srgb, planes_to_srgb
+from .png import SIGNATURE, Png, read_png
+from .profile import hdr_of, image_to_srgb, is_srgb, planes_to_srgb
+from .quiet import quiet
+from .tiff import count_pages, read_directory, read_tiff
 
-MAX_PIXELS = 150_000_000  # lets the largest cameras through (medium format: 102 MP, 151 MP backs not quite)
+MAX_PIXELS = 100_000_000  # 1.2 GB as floats
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 _CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 _ORIENTATION = 0x0112  # the Exif tag
-_BITS, _PHOTOMETRIC = 258, 262  # TIFF tags
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_MOST_SCANS = 100  # of a JPEG; cameras and optimizers write up to a dozen
+_MOST_FRAMES = 1000  # that are counted
+_LEAST_MASK = 0.5  # a mask that nowhere exceeds it shows nobody
+_TINT = 8  # of 255; a palette of greys has less
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """Upright samples, still in their own colour space where `profile` is given."""
+    """Upright samples, still in their own colour space where `profile` or `colors` is given."""
 
     samples: Samples  # [H,W] or [H,W,3]
     alpha: Samples | None = None  # [H,W]
     profile: bytes | None = None
+    colors: Colors | None = None
     notices: tuple[str, ...] = ()
+    labels: bool = False  # the samples are a palette's colours
 
 
-def read_picture(source: Source | Picture) -> Picture:
+@dataclass(frozen=True)
+class _File:
+    """A file's bytes and what was learned before they are decoded."""
+
+    data: bytes
+    name: str
+    managed: bool  # colours are converted to sRGB
+    max_pixels: int
+
+    def require_size(self, width: int, height: int) -> None:
+        """Refuse what holds too many pixels, or none."""
+        if width < 1 or height < 1:
+            raise ValueError(f"{self.name} is damaged: it is {width}x{height} px")
+        if width * height > self.max_pixels:
+            most = f"{self.max_pixels / 1e6:g} million pixels"
+            raise ValueError(f"{self.name} is {width}x{height} px; pictures of more than {most} are refused")
+
+    def damage(self, error: BaseException) -> ValueError:
+        """Say that the file is damaged, in one line."""
+        if isinstance(error, MemoryError):
+            return ValueError(f"{self.name} does not fit into the memory")
+        return ValueError(f"{self.name} is damaged: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def read_picture(source: Source | Picture, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture as float32 sRGB planes, upright, with its alpha where it has one.
 
     Args:
         source: a path, the bytes of a file, a PIL image, or an RGB array [H,W], [H,W,3] or [H,W,4] of uint8, uint16 or
             floats in [0,1].
+        max_pixels: files of more are refused before a pixel is decoded.
 
     Raises:
-        ValueError: the source is no picture, is damaged, or holds more than 150 million pixels.
+        ValueError: the source is no picture, is damaged, too large, HDR, or a raw photo.
         OSError: the file cannot be opened.
     """
     if isinstance(source, Picture):
         return source
-    decoded = _decode(source, managed=True)
+    decoded = _decode(source, True, max_pixels)
     pixels = to_planes(decoded.samples)
     pixels = pixels.expand(1, 3, -1, -1).contiguous() if pixels.shape[1] == 1 else pixels
-    if decoded.profile:
-        pixels = planes_to_srgb(pixels, decoded.profile)
+    notices = decoded.notices
+    if decoded.colors is not None:
+        pixels = decoded.colors.to_srgb(pixels)
+    elif decoded.profile is not None:
+        try:
+            pixels = planes_to_srgb(pixels, decoded.profile)
+        except ValueError as error:
+            notices += (f"{_name(source)}: {error}; its colours are taken as sRGB",)
     opaque = decoded.alpha is None or bool((decoded.alpha == greatest(decoded.alpha)).all())
     alpha = None if decoded.alpha is None or opaque else to_planes(decoded.alpha)
-    return Picture(pixels, alpha, 16 if decoded.samples.dtype == np.uint16 else 8, decoded.notices)
+    return Picture(pixels, alpha, 16 if decoded.samples.dtype == np.uint16 else 8, notices)
 
 
-def read_mask(source: Source) -> Tensor:
-    """Read a mask [1,1,H,W] in [0,1]: a picture's alpha where it has one, else its brightness, not colour-managed."""
-    decoded = _decode(source, managed=False)
+def read_mask(source: Source, max_pixels: int = MAX_PIXELS) -> Tensor:
+    """Read a mask [1,1,H,W] in [0,1]: a picture's alpha where it has one, else its brightness, not colour-managed.
+
+    Raises:
+        ValueError: as `read_picture`; or the picture is a map of coloured labels, or too dark to be a mask.
+        OSError: the file cannot be opened.
+    """
+    decoded = _decode(source, False, max_pixels)
     if decoded.alpha is not None and not (decoded.alpha == greatest(decoded.alpha)).all():
-        return to_planes(decoded.alpha)
-    return to_planes(decoded.samples).mean(dim=1, keepdim=True)
+        mask = to_planes(decoded.alpha)
+    elif decoded.labels:
+        raise ValueError(f"{_name(source)} has a palette of colours, as label maps have; a mask is white and black")
+    else:
+        mask = to_planes(decoded.samples).mean(dim=1, keepdim=True)
+    require_presence(mask, _name(source))
+    return mask
 
 
-def _decode(source: Source, managed: bool) -> _Decoded:
+def require_presence(alpha: Tensor, name: str) -> None:
+    """Refuse an alpha that is nowhere above one half, but not zero everywhere: it would leave a ghost of the person.
+
+    Raises:
+        ValueError: it is such.
+    """
+    most = float(alpha.max())
+    if 0 < most <= _LEAST_MASK:
+        raise ValueError(
+            f"{name} nowhere exceeds {most:.2g} of white; white (1, 255 or 65535) shows where the person is"
+        )
+
+
+def _name(source: Source) -> str:
+    """Name a source in errors and notices."""
+    if isinstance(source, str | Path):
+        return str(source)
+    return "the data" if isinstance(source, bytes) else "the image" if isinstance(source, Image.Image) else "the array"
+
+
+def _decode(source: Source, managed: bool, max_pixels: int) -> _Decoded:
     if isinstance(source, np.ndarray):
         return _decode_array(source)
     if isinstance(source, Image.Image):
-        return _decode_image(source, "the image", managed)
-    if isinstance(source, bytes):
-        return _decode_bytes(source, "the data", managed)
-    if isinstance(source, str | Path):
-        return _decode_bytes(Path(source).read_bytes(), str(source), managed)
-    kinds = "a path, bytes, a PIL image or a numpy array"
-    raise ValueError(f"a picture is given as {kinds}, not as {type(source).__name__}")
+        return _decode_image(source, _File(b"", _name(source), managed, max_pixels))
+    if not isinstance(source, bytes | str | Path):
+        kinds = "a path, bytes, a PIL image or a numpy array"
+        raise ValueError(f"a picture is given as {kinds}, not as {type(source).__name__}")
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    return _decode_file(_File(data, _name(source), managed, max_pixels))
 
 
 def _decode_array(array: NDArray[np.generic]) -> _Decoded:
@@ -107,142 +182,283 @@ def _split_alpha(samples: Samples) -> _Decoded:
     return _Decoded(samples)
 
 
-def _decode_bytes(data: bytes, name: str, managed: bool) -> _Decoded:
-    if not data:
-        raise ValueError(f"{name} is empty")
-    image = _open(data, name)
-    if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width}x{image.height} px"
-        raise ValueError(f"{name} is {size}; pictures of more than {MAX_PIXELS // 10**6} million pixels are refused")
-    wide = _decode_16_bit(data, image, name) if _has_16_bits(image, data) else None
-    return wide if wide is not None else _decode_image(image, name, managed)
+def _decode_file(file: _File) -> _Decoded:
+    if not file.data:
+        raise ValueError(f"{file.name} is empty")
+    if is_raw(file.data, file.name):
+        raise ValueError(f"{file.name} is a raw photo: develop it first, and give the JPEG or TIFF")
+    with quiet():
+        if file.data.startswith(SIGNATURE):
+            return _decode_png(file)
+        if is_tiff(file.data):
+            return _decode_tiff(file)
+        image = _open(file)
+        file.require_size(*image.size)
+        return _with_codes(_decode_image(image, file), file, color_codes(file.data) if _is_iso(file.data) else None)
 
 
-def _open(data: bytes, name: str) -> Image.Image:
-    """Read a file's header, with no pixel decoded."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
-        return _open_heic(data, name)
+def _is_iso(data: bytes) -> bool:
+    return data[4:8] == b"ftyp"
+
+
+def _with_codes(decoded: _Decoded, file: _File, codes: tuple[int, int] | None) -> _Decoded:
+    """Heed the colours that a file states by code points, where it has no profile that was heeded."""
+    if codes is None or not file.managed:
+        return decoded
+    if codes[1] in HDR:
+        raise _hdr(file.name, HDR[codes[1]])
+    colors = colors_of_codes(*codes)
+    if colors is None:
+        unknown = f"{file.name}: its colour space ({codes[0]}, {codes[1]}) is not known; it is taken as sRGB"
+        return replace(decoded, notices=(*decoded.notices, unknown))
+    return decoded if colors.is_srgb else replace(decoded, colors=colors)
+
+
+def _hdr(name: str, kind: str) -> ValueError:
+    return ValueError(f"{name} is a {kind} picture; convert it to SDR first (tone mapping is not ours)")
+
+
+# -- PNG ----------------------------------------------------------------------------------------------------------
+
+
+def _decode_png(file: _File) -> _Decoded:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own limit is lower; odd Exif fields do not matter
-            return Image.open(io.BytesIO(data), formats=_FORMATS)
-    except Image.DecompressionBombError:
-        raise ValueError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels, which is refused") from None
-    except UnidentifiedImageError:
+        png = read_png(file.data)
+    except Exception as error:
+        raise file.damage(error) from None
+    bare = replace(file, data=png.data)
+    image = _open(bare)
+    file.require_size(*image.size)
+    if file.managed and png.transfer in HDR:
+        raise _hdr(file.name, HDR[png.transfer or 0])
+    image.info["icc_profile"] = png.profile
+    image.info["exif"] = png.exif
+    orientation = _orientation(png.exif) if png.exif else png.orientation
+    notices = _frames_notice(png.frames, file.name)
+    if png.bad_profile and file.managed:
+        notices += (f"{file.name}: its colour profile is damaged; its colours are taken as sRGB",)
+    if png.data[24:25] == b"\x10":
+        decoded = _decode_png_16(png, bare, orientation)
+    else:
+        decoded = _decode_image(image, bare, orientation)
+    colors = png.colors if file.managed and png.colors is not None and not png.colors.is_srgb else decoded.colors
+    return replace(decoded, colors=colors, notices=notices + decoded.notices)
+
+
+def _decode_png_16(png: Png, file: _File, orientation: object) -> _Decoded:
+    """Decode with OpenCV: Pillow reads colour at 8 bits."""
+    try:
+        Image.open(io.BytesIO(png.data), formats=["PNG"]).verify()  # OpenCV returns half a file as if it were whole
+        decoded = cv2.imdecode(np.frombuffer(png.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except Exception as error:
+        raise file.damage(error) from None
+    if decoded is None or decoded.dtype != np.uint16:
+        raise ValueError(f"{file.name} is damaged: its 16-bit pixels cannot be decoded")
+    if decoded.ndim == 3:
+        decoded = cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA if decoded.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    samples: Samples = _upright(decoded.view(np.uint16), orientation)
+    return _with_profile(_split_alpha(samples), png.profile, file)
+
+
+def _with_profile(decoded: _Decoded, profile: bytes | None, file: _File) -> _Decoded:
+    """Give samples of 16 bits the profile that they are to be converted by."""
+    if not profile or not file.managed:
+        return decoded
+    _require_sdr(profile, file.name)
+    return decoded if is_srgb(profile) else replace(decoded, profile=profile)
+
+
+def _require_sdr(profile: bytes, name: str) -> None:
+    kind = hdr_of(profile)
+    if kind is not None:
+        raise _hdr(name, kind)
+
+
+# -- TIFF ---------------------------------------------------------------------------------------------------------
+
+
+def _decode_tiff(file: _File) -> _Decoded:
+    try:
+        tags = read_directory(file.data)
+        width, height = int(tags[256]), int(tags[257])
+        file.require_size(width, height)
+        tiff = read_tiff(file.data, tags)
+    except Exception as error:
+        raise error if str(error).startswith(file.name) else file.damage(error) from None
+    notices = _frames_notice(count_pages(file.data, _MOST_FRAMES + 1), file.name)
+    if tiff is None:
+        image = _open(file)
+        file.require_size(*image.size)
+        decoded = _decode_image(image, file)
+        return replace(decoded, notices=notices + decoded.notices)
+    orientation = tags.get(274, 1)
+    profile = tags.get(34675)
+    profile = profile if isinstance(profile, bytes) else None
+    alpha = None if tiff.alpha is None else _upright(tiff.alpha, orientation)
+    if tiff.samples.dtype == np.uint16 and not tiff.is_cmyk:
+        decoded = _with_profile(_Decoded(_upright(tiff.samples, orientation), alpha), profile, file)
+    else:
+        eight = tiff.samples if tiff.samples.dtype == np.uint8 else (tiff.samples // 256).astype(np.uint8)
+        image = Image.fromarray(eight, "CMYK") if tiff.is_cmyk else Image.fromarray(eight)
+        color, told = _to_srgb(image, profile, file) if file.managed else (image.convert("RGB"), ())
+        decoded, notices = _Decoded(_upright(np.asarray(color), orientation), alpha), notices + told
+    return replace(decoded, notices=notices + decoded.notices)
+
+
+# -- whatever Pillow reads ----------------------------------------------------------------------------------------
+
+
+def _open(file: _File) -> Image.Image:
+    """Read a file's header, with no pixel decoded."""
+    if _is_iso(file.data) and file.data[8:12] in _HEIC_BRANDS:
+        return _open_heic(file)
+    if file.data.startswith(b"\xff\xd8"):
+        scans = count_scans(file.data)
+        if scans > _MOST_SCANS:
+            raise ValueError(f"{file.name} has {scans} scans; JPEGs of more than {_MOST_SCANS} take too long")
+    try:
+        image = _identify(file.data)
+    except Exception as error:
+        try:
+            image = _identify(_without_metadata(file.data))
+        except Exception:
+            raise file.damage(error) from None
+    if image is None:
         known = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, PPM, JPEG 2000 or HEIC"
-        remedy = "; for a clip there is `hpbnet video`" if name.lower().endswith(_CLIPS) else ""
-        raise ValueError(f"{name} is no picture that can be read ({known}){remedy}") from None
-    except _DAMAGE as error:
-        raise ValueError(f"{name} is damaged: {error}") from None
+        suffix = Path(file.name).suffix.lower()
+        remedy = "; for a clip there is `hpbnet video`" if suffix in _CLIPS else ""
+        remedy = "; a raw photo must be developed first" if suffix in RAW_SUFFIXES else remedy
+        raise ValueError(f"{file.name} is no picture that can be read ({known}){remedy}")
+    return image
 
 
-def _open_heic(data: bytes, name: str) -> Image.Image:
+def _identify(data: bytes) -> Image.Image | None:
+    """Have the one format that the first bytes are of read the header; None where there is none.
+
+    `Image.open` refuses large pictures by a limit of the whole process, and takes every error for another format.
+    """
+    Image.init()
+    for format in _FORMATS:
+        factory, accepts = Image.OPEN.get(format, (None, None))
+        if factory is not None and accepts is not None and accepts(data[:16]) is True:
+            return factory(io.BytesIO(data), "")
+    return None
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """Leave out what a header may be refused for without need."""
+    if data.startswith(b"\xff\xd8"):
+        return strip_jpeg(data)
+    return data.replace(b"Exif", b"free") if _is_iso(data) else data  # the item's type, which a decoder then ignores
+
+
+def _open_heic(file: _File) -> Image.Image:
     try:
         from pillow_heif import open_heif
     except ImportError:
-        raise ValueError(f"{name} is a HEIC picture: install the extra with pip install 'hpbnet[heif]'") from None
+        raise ValueError(f"{file.name} is a HEIC picture: install the extra with pip install 'hpbnet[heif]'") from None
     try:
-        picture = open_heif(io.BytesIO(data))
-        if picture.size[0] * picture.size[1] > MAX_PIXELS:
-            return Image.new("1", picture.size)  # stands for its header: refused by size before it is decoded
+        picture = open_heif(io.BytesIO(file.data))
+        size = picture.size
+    except Exception as error:
+        raise file.damage(error) from None
+    file.require_size(*size)
+    try:
         image: Image.Image = picture.to_pillow()
         return image
-    except _DAMAGE as error:
-        raise ValueError(f"{name} is damaged: {error}") from None
+    except Exception as error:
+        raise file.damage(error) from None
 
 
-def _has_16_bits(image: Image.Image, data: bytes) -> bool:
-    """Tell from the header; Pillow itself reads colour at 8 bits only."""
-    if image.format == "PNG":
-        return data[24] == 16
-    if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        return set(tags.get(_BITS, (8,))) == {16} and tags.get(_PHOTOMETRIC) in (1, 2)
-    return False
-
-
-def _decode_16_bit(data: bytes, image: Image.Image, name: str) -> _Decoded | None:
-    """Decode with OpenCV; None where it cannot, and Pillow's 8 bits must do."""
-    if image.format == "PNG":
-        _verify(data, name)
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16:
-        return None
-    if decoded.ndim == 3:
-        decoded = cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA if decoded.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-    samples: Samples = decoded.view(np.uint16)
-    # OpenCV turns a TIFF upright by itself, and only that.
-    samples = samples if image.format == "TIFF" else _upright(samples, image.getexif().get(_ORIENTATION, 1))
-    profile = image.info.get("icc_profile")
-    notices: tuple[str, ...] = ()
-    if profile and (samples.ndim == 2 or is_srgb(profile)):
-        notices = () if is_srgb(profile) else (f"{name}: its grey profile is taken as sRGB's",)
-        profile = None
-    return replace(_split_alpha(samples), profile=profile, notices=notices + _frame_notices(image, name))
-
-
-def _verify(data: bytes, name: str) -> None:
-    """Check a PNG's chunks: OpenCV would return the half of a truncated file as if it were whole."""
-    try:
-        Image.open(io.BytesIO(data), formats=["PNG"]).verify()
-    except _DAMAGE as error:
-        raise ValueError(f"{name} is damaged: {error}") from None
-
-
-def _decode_image(image: Image.Image, name: str, managed: bool) -> _Decoded:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+def _decode_image(image: Image.Image, file: _File, orientation: object = None) -> _Decoded:
+    with quiet():
+        try:
             image.load()
-            orientation = image.getexif().get(_ORIENTATION, 1)  # after loading: a TIFF is turned upright by that
-    except _DAMAGE as error:
-        raise ValueError(f"{name} is damaged: {error}") from None
-    notices = _frame_notices(image, name)
-    if image.mode.startswith("I;16"):
-        return _Decoded(_upright(np.asarray(image).astype(np.uint16), orientation), notices=notices)
-    color, alpha = _split_image(image, name)
-    if managed:
-        color, notice = _to_srgb(color, image.info.get("icc_profile"), name)
-        notices += notice
-    elif color.mode == "CMYK":
-        color = color.convert("RGB")
-    samples = _upright(np.asarray(color), orientation)
-    return _Decoded(samples, None if alpha is None else _upright(np.asarray(alpha), orientation), notices=notices)
+            color, alpha, labels = _split_image(image, file.name)
+        except Exception as error:
+            raise error if str(error).startswith(file.name) else file.damage(error) from None
+        if orientation is None:
+            orientation = _orientation_of(image)  # after loading: a TIFF is turned upright by that
+        notices = _frame_notices(image, file)
+        if image.mode.startswith("I;16"):
+            return _Decoded(_upright(np.asarray(color).astype(np.uint16), orientation), notices=notices)
+        if file.managed:
+            color, told = _to_srgb(color, image.info.get("icc_profile"), file)
+            notices += told
+        elif color.mode == "CMYK":
+            color = color.convert("RGB")
+        samples = _upright(np.asarray(color), orientation)
+        alpha_samples = None if alpha is None else _upright(np.asarray(alpha), orientation)
+    return _Decoded(samples, alpha_samples, notices=notices, labels=labels)
 
 
-def _split_image(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
-    """Split into colour of mode L, RGB or CMYK, and alpha of mode L."""
+def _split_image(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None, bool]:
+    """Split into colour of mode L, RGB, CMYK or I;16, and alpha of mode L; and tell whether a palette has colours."""
     if image.mode in ("I", "F", "LAB", "HSV"):
         raise ValueError(f"{name} has pixels of mode {image.mode}, whose range is not known; convert it to RGB")
+    labels = False
+    if image.mode in ("P", "PA"):
+        rgb = np.asarray(image.convert("RGBA"))[..., :3]
+        labels = bool((rgb.max(axis=2).astype(int) - rgb.min(axis=2)).max(initial=0) > _TINT)
     if image.has_transparency_data:
         grey = image.mode in ("1", "L", "LA", "La")
         alpha = image.convert("RGBA").getchannel("A")
         straight = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode))
-        return straight.convert("L" if grey else "RGB"), alpha
-    if image.mode in ("L", "RGB", "CMYK"):
-        return image, None
-    return image.convert("L" if image.mode == "1" else "RGB"), None
+        return straight.convert("L" if grey else "RGB"), alpha, labels
+    if image.mode in ("L", "RGB", "CMYK") or image.mode.startswith("I;16"):
+        return image, None, labels
+    return image.convert("L" if image.mode == "1" else "RGB"), None, labels
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+def _to_srgb(image: Image.Image, profile: bytes | None, file: _File) -> tuple[Image.Image, tuple[str, ...]]:
     notices: tuple[str, ...] = ()
     if profile and not is_srgb(profile):
+        _require_sdr(profile, file.name)
         try:
             return image_to_srgb(image, profile), ()
         except ValueError as error:
-            notices = (f"{name}: {error}; its colours are taken as sRGB",)
+            notices = (f"{file.name}: {error}; its colours are taken as sRGB",)
     elif image.mode == "CMYK":
-        notices = (f"{name} is CMYK without a profile: its colours are approximate",)
+        notices = (f"{file.name} is CMYK without a profile: its colours are approximate",)
     return (image.convert("RGB") if image.mode == "CMYK" else image), notices
 
 
-def _frame_notices(image: Image.Image, name: str) -> tuple[str, ...]:
-    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a phone's MPO: previews, depth
-    return (f"{name} has {frames} frames; the first is used",) if frames > 1 else ()
+def _frame_notices(image: Image.Image, file: _File) -> tuple[str, ...]:
+    if image.format == "GIF" and file.data:
+        return _frames_notice(count_gif_frames(file.data, _MOST_FRAMES + 1), file.name)
+    if image.format in ("MPO", "TIFF"):  # a phone's MPO holds previews and depth; a file's pages are counted already
+        return ()
+    try:
+        return _frames_notice(int(getattr(image, "n_frames", 1)), file.name)
+    except Exception:  # the first frame is whole, whatever follows
+        return ()
 
 
-def _upright(samples: Samples, orientation: int) -> Samples:
-    """Undo the camera's orientation [Exif 2.32, tag 0x0112]."""
+def _frames_notice(frames: int, name: str) -> tuple[str, ...]:
+    told = str(frames) if frames <= _MOST_FRAMES else f"more than {_MOST_FRAMES}"
+    return (f"{name} has {told} frames; the first is used",) if frames > 1 else ()
+
+
+def _orientation_of(image: Image.Image) -> object:
+    """Read a loaded image's orientation; 1 where its metadata cannot be read."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1
+
+
+def _orientation(exif: bytes) -> object:
+    """Read the orientation from Exif data; 1 where it cannot be read."""
+    tags = Image.Exif()
+    try:
+        tags.load(exif)
+        return tags.get(_ORIENTATION, 1)
+    except Exception:
+        return 1
+
+
+def _upright(samples: Samples, orientation: object) -> Samples:
+    """Undo the camera's orientation [Exif 2.32, tag 0x0112]; what is none of its eight values changes nothing."""
     if orientation in (5, 6, 7, 8):
         samples = samples.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
