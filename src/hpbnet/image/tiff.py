@@ -42,8 +42,9 @@ def read_directory(data: bytes) -> "ImageFileDirectory_v2":
     """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2  # a tenth of a second that other formats need not wait for
 
-    header = data[: 16 if data[2:4] in (b"+\0", b"\0+") else 8]
-    directory = ImageFileDirectory_v2(header)
+    wide = data[2:4] in (b"+\0", b"\0+")  # BigTIFF, which Pillow knows of little-endian files only
+    directory = ImageFileDirectory_v2((b"II+\0" if wide else data[:4]) + data[4 : 16 if wide else 8], data[:2])
+    directory._tag_data_limit = len(data)
     if not 0 < directory.next < len(data):
         raise ValueError("it has no directory")
     file = io.BytesIO(data)
