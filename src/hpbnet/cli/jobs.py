@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,11 @@ from tqdm import tqdm
 from . import describe
 from .parameters import Command
 
-_SUFFIXES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "avif", "heic", "heif", "gif", "bmp", "ppm", "jp2")
+_SUFFIXES = (
+    *("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "tif", "tiff", "avif", "heic", "heif", "gif", "bmp", "dib"),
+    *("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "jpx"),
+)
+_TOLD = 3  # names of files that are left out
 _FORMATS = ("png", "jpg", "webp", "tif", "avif")  # image.FORMATS, which would load torch; a test compares them
 _STDIO = Path("-")
 
@@ -151,12 +156,15 @@ def _folder_jobs(folder: Path, companions: Sequence[Path | None], output: Output
     pictures = _by_stem(folder)
     albums = [_by_stem(each) if each is not None and each.is_dir() else None for each in companions]
     stdin = sys.stdin.buffer.read() if _STDIO in companions else None
+    for each, album in zip(companions, albums, strict=True):
+        if each is not None and album is not None:
+            _tell_left_out(each, [path for stem, path in album.items() if stem not in pictures], "without a picture")
     for stem, picture in pictures.items():
         found = [
-            each if album is None or each is None else album.get(stem, each / f"{stem}.*")
+            each if album is None or each is None else album.get(stem, each / f"{picture.stem}.*")
             for each, album in zip(companions, albums, strict=True)
         ]
-        yield Job((picture, *found), output.path / f"{stem}.{output.format or 'png'}", True, stdin)
+        yield Job((picture, *found), output.path / f"{picture.stem}.{output.format or 'png'}", True, stdin)
 
 
 def _refuse_overwriting(jobs: Sequence[Job]) -> None:
@@ -168,16 +176,28 @@ def _refuse_overwriting(jobs: Sequence[Job]) -> None:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    """List a folder's pictures by stem, in order of name."""
+    """List a folder's pictures by stem, in order of name; the stems' accents are in one form, whoever wrote them."""
     pictures: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower().lstrip(".") in _SUFFIXES and not path.name.startswith("."):
-            if path.stem in pictures:
-                raise ValueError(f"{pictures[path.stem]} and {path} have one stem and would become one result")
-            pictures[path.stem] = path
+    left_out = []
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        if path.suffix.lower().lstrip(".") not in _SUFFIXES or path.is_dir():
+            left_out.append(path)
+            continue
+        stem = unicodedata.normalize("NFC", path.stem)
+        if stem in pictures:
+            raise ValueError(f"{pictures[stem]} and {path} have one stem and would become one result")
+        pictures[stem] = path
     if not pictures:
         raise ValueError(f"{folder} holds no pictures ({', '.join(_SUFFIXES)})")
+    _tell_left_out(folder, left_out, "no pictures by their names")
     return pictures
+
+
+def _tell_left_out(folder: Path, paths: Sequence[Path], reason: str) -> None:
+    """Count what a folder job does not take."""
+    if paths:
+        names = ", ".join(path.name for path in paths[:_TOLD]) + (", ..." if len(paths) > _TOLD else "")
+        _tell(f"note: {folder}: {len(paths)} left out, {reason} ({names})")
 
 
 def run_jobs(jobs: Sequence[Job], make: Callable[[Job], Result], output: Output) -> int:
