@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .colors import Colors, colors_of_codes, colors_of_gamma
+from .colors import Colors, colors_of_gamma
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -26,8 +26,8 @@ class Png:
     data: bytes  # a whole file: the chunks of the first frame
     frames: int = 1
     profile: bytes | None = None
-    colors: Colors | None = None  # by cICP, or by gAMA and cHRM
-    transfer: int | None = None  # cICP's transfer characteristics [H.273 table 3]
+    codes: tuple[int, int] | None = None  # cICP's primaries and transfer [H.273]
+    colors: Colors | None = None  # by gAMA and cHRM
     exif: bytes = b""
     orientation: int = 1  # by XMP
     bad_profile: bool = False
@@ -46,21 +46,18 @@ def read_png(data: bytes) -> Png:
             others.setdefault(name, body)
     profile = _profile(others.get(b"iCCP", b""))
     codes = others.get(b"cICP", b"")
-    colors, transfer = None, None
-    if len(codes) == 4 and codes[2] == 0:
-        profile, transfer, colors = None, codes[1], colors_of_codes(codes[0], codes[1])
-    elif profile is None and b"sRGB" not in others:
-        colors = _colors_of_gamma(others)
+    has_codes = len(codes) == 4 and codes[2] == 0  # which go before a profile
+    by_gamma = not has_codes and profile is None and b"sRGB" not in others
     found = _ORIENTATION.search(others.get(b"iTXt", b""))
     return Png(
         b"".join(pixels),
         max(1, struct.unpack(">I", others[b"acTL"][:4])[0]) if len(others.get(b"acTL", b"")) == 8 else 1,
-        profile,
-        colors,
-        transfer,
+        None if has_codes else profile,
+        (codes[0], codes[1]) if has_codes else None,
+        _colors_of_gamma(others) if by_gamma else None,
         others.get(b"eXIf", b""),
         int(found[1]) if found else 1,
-        bad_profile=b"iCCP" in others and profile is None and transfer is None,
+        bad_profile=b"iCCP" in others and profile is None and not has_codes,
     )
 
 

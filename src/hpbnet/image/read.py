@@ -229,8 +229,6 @@ def _decode_png(file: _File) -> _Decoded:
     bare = replace(file, data=png.data)
     image = _open(bare)
     file.require_size(*image.size)
-    if file.managed and png.transfer in HDR:
-        raise _hdr(file.name, HDR[png.transfer or 0])
     image.info["icc_profile"] = png.profile
     image.info["exif"] = png.exif
     orientation = _orientation(png.exif) if png.exif else png.orientation
@@ -241,8 +239,9 @@ def _decode_png(file: _File) -> _Decoded:
         decoded = _decode_png_16(png, bare, orientation)
     else:
         decoded = _decode_image(image, bare, orientation)
-    colors = png.colors if file.managed and png.colors is not None and not png.colors.is_srgb else decoded.colors
-    return replace(decoded, colors=colors, notices=notices + decoded.notices)
+    if file.managed and png.colors is not None and not png.colors.is_srgb:
+        decoded = replace(decoded, colors=png.colors)
+    return _with_codes(replace(decoded, notices=notices + decoded.notices), file, png.codes)
 
 
 def _decode_png_16(png: Png, file: _File, orientation: object) -> _Decoded:
