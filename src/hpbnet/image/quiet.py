@@ -1,11 +1,18 @@
 """Decoders' own words kept from the user: what matters is returned as a notice or raised."""
 
 import contextlib
+import os
+import re
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from typing import IO
 
 import cv2
+
+_STDERR = 2
+_NOISE = re.compile(rb"(tempfile\.tif|libpng (error|warning)|\w*(TIFF|Decode|LZW|ZIP|LZMA|ZSTD|JPEG|Pack|Fax)\w*): ")
 
 
 class _Settings:
@@ -34,7 +41,38 @@ class _Settings:
                 self._warnings.__exit__(None, None, None)
 
 
-_settings = _Settings()
+class _StandardError:
+    """The process's standard error, kept in a file while libraries that print on their own are at work."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._outside: int | None = None
+        self._file: IO[bytes] | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._threads == 0:
+                with contextlib.suppress(OSError):  # a process may have none
+                    self._outside = os.dup(_STDERR)
+                    self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the last thread leaves)
+                    os.dup2(self._file.fileno(), _STDERR)
+            self._threads += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0 and self._outside is not None:
+                os.dup2(self._outside, _STDERR)
+                os.close(self._outside)
+                self._outside = None
+                if self._file is not None:
+                    self._file.seek(0)
+                    os.write(_STDERR, b"".join(line for line in self._file if not _NOISE.match(line)))
+                    self._file.close()
+
+
+_settings, _standard_error = _Settings(), _StandardError()
 
 
 @contextlib.contextmanager
@@ -49,3 +87,13 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _settings.leave()
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep what libtiff and libpng print from the standard error; what others print there is shown after the block."""
+    _standard_error.enter()
+    try:
+        yield
+    finally:
+        _standard_error.leave()

@@ -28,8 +28,8 @@ from .inspect import (
 from .picture import Picture, Samples, Source, greatest, to_planes
 from .png import SIGNATURE, Png, read_png
 from .profile import hdr_of, image_to_srgb, is_srgb, planes_to_srgb
-from .quiet import quiet
-from .tiff import count_pages, read_directory, read_tiff
+from .quiet import quiet, quiet_libraries
+from .tiff import count_pages, read_directory, read_tiff, size_of
 
 MAX_PIXELS = 100_000_000  # 1.2 GB as floats
 
@@ -185,13 +185,14 @@ def _split_alpha(samples: Samples) -> _Decoded:
 def _decode_file(file: _File) -> _Decoded:
     if not file.data:
         raise ValueError(f"{file.name} is empty")
-    if is_raw(file.data, file.name):
-        raise ValueError(f"{file.name} is a raw photo: develop it first, and give the JPEG or TIFF")
     with quiet():
+        if is_raw(file.data, file.name):
+            raise ValueError(f"{file.name} is a raw photo: develop it first, and give the JPEG or TIFF")
         if file.data.startswith(SIGNATURE):
             return _decode_png(file)
         if is_tiff(file.data):
-            return _decode_tiff(file)
+            with quiet_libraries():
+                return _decode_tiff(file)
         image = _open(file)
         file.require_size(*image.size)
         return _with_codes(_decode_image(image, file), file, color_codes(file.data) if _is_iso(file.data) else None)
@@ -248,7 +249,8 @@ def _decode_png_16(png: Png, file: _File, orientation: object) -> _Decoded:
     """Decode with OpenCV: Pillow reads colour at 8 bits."""
     try:
         Image.open(io.BytesIO(png.data), formats=["PNG"]).verify()  # OpenCV returns half a file as if it were whole
-        decoded = cv2.imdecode(np.frombuffer(png.data, np.uint8), cv2.IMREAD_UNCHANGED)
+        with quiet_libraries():
+            decoded = cv2.imdecode(np.frombuffer(png.data, np.uint8), cv2.IMREAD_UNCHANGED)
     except Exception as error:
         raise file.damage(error) from None
     if decoded is None or decoded.dtype != np.uint16:
@@ -279,8 +281,7 @@ def _require_sdr(profile: bytes, name: str) -> None:
 def _decode_tiff(file: _File) -> _Decoded:
     try:
         tags = read_directory(file.data)
-        width, height = int(tags[256]), int(tags[257])
-        file.require_size(width, height)
+        file.require_size(*size_of(tags))
         tiff = read_tiff(file.data, tags)
     except Exception as error:
         raise error if str(error).startswith(file.name) else file.damage(error) from None
@@ -395,10 +396,7 @@ def _split_image(image: Image.Image, name: str) -> tuple[Image.Image, Image.Imag
     """Split into colour of mode L, RGB, CMYK or I;16, and alpha of mode L; and tell whether a palette has colours."""
     if image.mode in ("I", "F", "LAB", "HSV"):
         raise ValueError(f"{name} has pixels of mode {image.mode}, whose range is not known; convert it to RGB")
-    labels = False
-    if image.mode in ("P", "PA"):
-        rgb = np.asarray(image.convert("RGBA"))[..., :3]
-        labels = bool((rgb.max(axis=2).astype(int) - rgb.min(axis=2)).max(initial=0) > _TINT)
+    labels = image.mode in ("P", "PA") and _is_tinted(image)
     if image.has_transparency_data:
         grey = image.mode in ("1", "L", "LA", "La")
         alpha = image.convert("RGBA").getchannel("A")
@@ -407,6 +405,13 @@ def _split_image(image: Image.Image, name: str) -> tuple[Image.Image, Image.Imag
     if image.mode in ("L", "RGB", "CMYK") or image.mode.startswith("I;16"):
         return image, None, labels
     return image.convert("L" if image.mode == "1" else "RGB"), None, labels
+
+
+def _is_tinted(image: Image.Image) -> bool:
+    """Tell whether the colours of its palette that an image has pixels of are other than greys."""
+    palette = np.array(image.getpalette("RGB") or [], int).reshape(-1, 3)
+    used = palette[np.flatnonzero(image.histogram()[: len(palette)])]
+    return bool(np.ptp(used, axis=1).max(initial=0) > _TINT)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None, file: _File) -> tuple[Image.Image, tuple[str, ...]]:

@@ -53,6 +53,18 @@ def read_directory(data: bytes) -> "ImageFileDirectory_v2":
     return directory
 
 
+def size_of(tags: "ImageFileDirectory_v2") -> tuple[int, int]:
+    """Tell width and height [px].
+
+    Raises:
+        ValueError: they are missing.
+    """
+    width, height = _number(tags, 256, 0), _number(tags, 257, 0)
+    if width < 1 or height < 1:
+        raise ValueError("its size is missing")
+    return width, height
+
+
 def count_pages(data: bytes, most: int) -> int:
     """Count the pages up to a limit; a chain that leaves the file or turns back ends there."""
     order = "<" if data[:2] == b"II" else ">"
