@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 SECONDS, BYTES = 10, 2 << 30  # that one input may take
+EXAMPLES = 20  # of a kind that are printed
 
 Seeds = dict[str, bytes]
 Reader = Callable[[Path], None]
@@ -37,6 +38,7 @@ class Figures:
     inputs: int = 0
     read: int = 0
     refused: int = 0
+    unnamed: int = 0  # refused in a line that does not name the file
     tracebacks: int = 0  # another error, or one of several lines
     hangs: int = 0
     over_memory: int = 0  # or the worker died
@@ -49,7 +51,7 @@ class Figures:
 class Outcome:
     """What happened to one input."""
 
-    kind: str  # read, refused, tracebacks, hangs, over_memory
+    kind: str  # the name of a field of `Figures`
     message: str = ""
     printed: str = ""
 
@@ -332,20 +334,25 @@ def work(kind: str, pipe: Connection) -> None:
 
 
 def _read(reader: Reader, data: bytes) -> Outcome:
+    """Read an input from a file of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "input.bin"
         path.write_bytes(data)
         try:
             reader(path)
-        except MemoryError as error:
-            return Outcome("over_memory", repr(error))
-        except (ValueError, OSError) as error:
-            lines = "\n" in str(error) or type(error) not in (ValueError, OSError, *OSError.__subclasses__())
-            memory = "does not fit into the memory" in str(error)
-            return Outcome("over_memory" if memory else "tracebacks" if lines else "refused", f"{error!r:.300}")
-        except BaseException as error:
-            return Outcome("tracebacks", f"{error!r:.300}")
+        except Exception as error:
+            return Outcome(_kind_of(error, folder), f"{error!r:.300}")
     return Outcome("read")
+
+
+def _kind_of(error: Exception, folder: str) -> str:
+    """Tell how an error counts; a line that names the file is right."""
+    text = f"{error} {getattr(error, 'filename', '')}"
+    if isinstance(error, MemoryError) or "does not fit into the memory" in text:
+        return "over_memory"
+    if not isinstance(error, ValueError | OSError) or isinstance(error, EOFError) or "\n" in str(error):
+        return "tracebacks"
+    return "refused" if folder in text else "unnamed"
 
 
 class Worker:
@@ -396,7 +403,8 @@ def fuzz(kind: str, count: int, seed: int = 0, save: Path | None = None) -> Figu
         setattr(figures, outcome.kind, getattr(figures, outcome.kind) + 1)
         figures.noise += bool(outcome.printed)
         if outcome.kind not in ("read", "refused") or outcome.printed:
-            figures.examples.append(f"{name}: {outcome.kind} {outcome.message} {outcome.printed}".strip())
+            if len(figures.examples) < EXAMPLES:
+                figures.examples.append(f"{name}: {outcome.kind} {outcome.message} {outcome.printed}".strip())
             if save is not None:
                 save.mkdir(parents=True, exist_ok=True)
                 (save / name).write_bytes(data)

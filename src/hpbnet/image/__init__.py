@@ -5,17 +5,19 @@ Knows file formats, orientation, colour profiles and bit depth. Inside the house
 
 from ..files import write_bytes
 from .picture import Picture, Source
-from .read import read_mask, read_picture
+from .read import MAX_PIXELS, read_mask, read_picture, require_presence
 from .write import FORMATS, encode_picture, format_of, write_picture
 
 __all__ = [
     "FORMATS",
+    "MAX_PIXELS",
     "Picture",
     "Source",
     "encode_picture",
     "format_of",
     "read_mask",
     "read_picture",
+    "require_presence",
     "write_bytes",
     "write_picture",
 ]

@@ -37,7 +37,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG200
 _CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 _ORIENTATION = 0x0112  # the Exif tag
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_MOST_SCANS = 100  # of a JPEG; cameras and optimizers write up to a dozen
+_USUAL_SCANS, _MOST_SCANS = 12, 100  # of a JPEG; cameras and optimizers write up to a dozen
+_MOST_WORK = 1_000_000_000  # scans times pixels, which take some 4 s
 _MOST_FRAMES = 1000  # that are counted
 _LEAST_MASK = 0.5  # a mask that nowhere exceeds it shows nobody
 _TINT = 8  # of 255; a palette of greys has less
@@ -195,7 +196,17 @@ def _decode_file(file: _File) -> _Decoded:
                 return _decode_tiff(file)
         image = _open(file)
         file.require_size(*image.size)
+        if file.data.startswith(b"\xff\xd8"):
+            _require_few_scans(file, image)
         return _with_codes(_decode_image(image, file), file, color_codes(file.data) if _is_iso(file.data) else None)
+
+
+def _require_few_scans(file: _File, image: Image.Image) -> None:
+    """Refuse a JPEG whose many passes over a large picture would take more than some seconds."""
+    scans = count_scans(file.data)
+    if scans > _MOST_SCANS or (scans > _USUAL_SCANS and scans * image.width * image.height > _MOST_WORK):
+        size = f"{image.width}x{image.height} px"
+        raise ValueError(f"{file.name} has {scans} scans of {size}, which would take too long; save it anew")
 
 
 def _is_iso(data: bytes) -> bool:
@@ -312,10 +323,6 @@ def _open(file: _File) -> Image.Image:
     """Read a file's header, with no pixel decoded."""
     if _is_iso(file.data) and file.data[8:12] in _HEIC_BRANDS:
         return _open_heic(file)
-    if file.data.startswith(b"\xff\xd8"):
-        scans = count_scans(file.data)
-        if scans > _MOST_SCANS:
-            raise ValueError(f"{file.name} has {scans} scans; JPEGs of more than {_MOST_SCANS} take too long")
     try:
         image = _identify(file.data)
     except Exception as error:
