@@ -191,6 +191,21 @@ def test_sixteen_bits_are_read_exactly(suffix: str, channels: int) -> None:
         assert picture.alpha is not None and (to_samples(picture.alpha, 16)[..., 0] == WIDE[..., 3]).all()
 
 
+def test_a_pgm_of_sixteen_bits_is_read_exactly() -> None:
+    picture = read_picture(b"P5 16 12 65535\n" + WIDE[..., 0].astype(">u2").tobytes())
+    assert picture.depth == 16 and (to_samples(picture.pixels, 16) == WIDE[..., :1]).all()
+
+
+def test_a_png_of_grey_with_alpha_keeps_sixteen_bits() -> None:
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in WIDE[..., :2])
+    header = b"IHDR" + struct.pack(">IIBBBBB", 16, 12, 16, 4, 0, 0, 0)
+    chunks = [header, b"IDAT" + zlib.compress(rows), b"IEND"]
+    parts = [struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in chunks]
+    picture = read_picture(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    assert (to_samples(picture.pixels, 16) == WIDE[..., :1]).all() and picture.alpha is not None
+    assert (to_samples(picture.alpha, 16)[..., 0] == WIDE[..., 1]).all()
+
+
 @pytest.mark.parametrize("format", ["png", "tif"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_sixteen_bits_are_kept_to_the_end(format: str, channels: int) -> None:

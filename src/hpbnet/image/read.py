@@ -75,7 +75,7 @@ class _File:
 
     def damage(self, error: BaseException) -> ValueError:
         """Say that the file is damaged, in one line."""
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) or "insufficient memory" in str(error).lower():
             return ValueError(f"{self.name} does not fit into the memory")
         return ValueError(f"{self.name} is damaged: {' '.join(str(error).split()) or type(error).__name__}")
 
@@ -94,7 +94,13 @@ def read_picture(source: Source | Picture, max_pixels: int = MAX_PIXELS) -> Pict
     """
     if isinstance(source, Picture):
         return source
-    decoded = _decode(source, True, max_pixels)
+    try:
+        return _to_picture(_decode(source, True, max_pixels), _name(source))
+    except MemoryError:
+        raise ValueError(f"{_name(source)} does not fit into the memory") from None
+
+
+def _to_picture(decoded: _Decoded, name: str) -> Picture:
     pixels = to_planes(decoded.samples)
     pixels = pixels.expand(1, 3, -1, -1).contiguous() if pixels.shape[1] == 1 else pixels
     notices = decoded.notices
@@ -104,7 +110,7 @@ def read_picture(source: Source | Picture, max_pixels: int = MAX_PIXELS) -> Pict
         try:
             pixels = planes_to_srgb(pixels, decoded.profile)
         except ValueError as error:
-            notices += (f"{_name(source)}: {error}; its colours are taken as sRGB",)
+            notices += (f"{name}: {error}; its colours are taken as sRGB",)
     opaque = decoded.alpha is None or bool((decoded.alpha == greatest(decoded.alpha)).all())
     alpha = None if decoded.alpha is None or opaque else to_planes(decoded.alpha)
     return Picture(pixels, alpha, 16 if decoded.samples.dtype == np.uint16 else 8, notices)
@@ -213,6 +219,11 @@ def _is_iso(data: bytes) -> bool:
     return data[4:8] == b"ftyp"
 
 
+def _is_heic(data: bytes) -> bool:
+    brands = data[16 : int.from_bytes(data[:4], "big")]
+    return _is_iso(data) and data[8:12] in _HEIC_BRANDS and b"avif" not in brands
+
+
 def _with_codes(decoded: _Decoded, file: _File, codes: tuple[int, int] | None) -> _Decoded:
     """Heed the colours that a file states by code points, where it has no profile that was heeded."""
     if codes is None or not file.managed:
@@ -248,7 +259,7 @@ def _decode_png(file: _File) -> _Decoded:
     if png.bad_profile and file.managed:
         notices += (f"{file.name}: its colour profile is damaged; its colours are taken as sRGB",)
     if png.data[24:25] == b"\x10":
-        decoded = _decode_png_16(png, bare, orientation)
+        decoded = _decode_png_16(png, image, bare, orientation)
     else:
         decoded = _decode_image(image, bare, orientation)
     if file.managed and png.colors is not None and not png.colors.is_srgb:
@@ -256,10 +267,10 @@ def _decode_png(file: _File) -> _Decoded:
     return _with_codes(replace(decoded, notices=notices + decoded.notices), file, png.codes)
 
 
-def _decode_png_16(png: Png, file: _File, orientation: object) -> _Decoded:
+def _decode_png_16(png: Png, image: Image.Image, file: _File, orientation: object) -> _Decoded:
     """Decode with OpenCV: Pillow reads colour at 8 bits."""
     try:
-        Image.open(io.BytesIO(png.data), formats=["PNG"]).verify()  # OpenCV returns half a file as if it were whole
+        image.verify()  # OpenCV returns half a file as if it were whole
         with quiet_libraries():
             decoded = cv2.imdecode(np.frombuffer(png.data, np.uint8), cv2.IMREAD_UNCHANGED)
     except Exception as error:
@@ -321,7 +332,7 @@ def _decode_tiff(file: _File) -> _Decoded:
 
 def _open(file: _File) -> Image.Image:
     """Read a file's header, with no pixel decoded."""
-    if _is_iso(file.data) and file.data[8:12] in _HEIC_BRANDS:
+    if _is_heic(file.data):
         return _open_heic(file)
     try:
         image = _identify(file.data)
@@ -387,7 +398,7 @@ def _decode_image(image: Image.Image, file: _File, orientation: object = None) -
         if orientation is None:
             orientation = _orientation_of(image)  # after loading: a TIFF is turned upright by that
         notices = _frame_notices(image, file)
-        if image.mode.startswith("I;16"):
+        if image.mode.startswith("I"):
             return _Decoded(_upright(np.asarray(color).astype(np.uint16), orientation), notices=notices)
         if file.managed:
             color, told = _to_srgb(color, image.info.get("icc_profile"), file)
@@ -401,6 +412,8 @@ def _decode_image(image: Image.Image, file: _File, orientation: object = None) -
 
 def _split_image(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None, bool]:
     """Split into colour of mode L, RGB, CMYK or I;16, and alpha of mode L; and tell whether a palette has colours."""
+    if image.mode == "I" and image.format == "PPM":  # 16 bits
+        return image, None, False
     if image.mode in ("I", "F", "LAB", "HSV"):
         raise ValueError(f"{name} has pixels of mode {image.mode}, whose range is not known; convert it to RGB")
     labels = image.mode in ("P", "PA") and _is_tinted(image)
@@ -437,7 +450,8 @@ def _to_srgb(image: Image.Image, profile: bytes | None, file: _File) -> tuple[Im
 def _frame_notices(image: Image.Image, file: _File) -> tuple[str, ...]:
     if image.format == "GIF" and file.data:
         return _frames_notice(count_gif_frames(file.data, _MOST_FRAMES + 1), file.name)
-    if image.format in ("MPO", "TIFF"):  # a phone's MPO holds previews and depth; a file's pages are counted already
+    counted = image.format == "TIFF" and file.data  # already
+    if image.format == "MPO" or counted:  # a phone's MPO holds previews and depth
         return ()
     try:
         return _frames_notice(int(getattr(image, "n_frames", 1)), file.name)
