@@ -8,6 +8,7 @@ ValueError or OSError, and nothing is printed. The same seed gives the same inpu
 """
 
 import argparse
+import contextlib
 import io
 import json
 import multiprocessing
@@ -175,6 +176,12 @@ def picture_seeds() -> Seeds:
     seeds["png-16-alpha"] = cv2.imencode(".png", np.dstack([wide, wide[..., :1]]))[1].tobytes()
     seeds["tiff-16"] = cv2.imencode(".tiff", wide)[1].tobytes()
     seeds["tiff-16-grey"] = cv2.imencode(".tiff", wide[..., 0])[1].tobytes()
+    with contextlib.suppress(ImportError):  # an extra
+        from pillow_heif import from_pillow
+
+        file = io.BytesIO()
+        from_pillow(rgb).save(file)
+        seeds["heic"] = file.getvalue()
     return seeds
 
 

@@ -5,7 +5,7 @@ Knows file formats, orientation, colour profiles and bit depth. Inside the house
 
 from ..files import write_bytes
 from .picture import Picture, Source
-from .read import MAX_PIXELS, read_mask, read_picture, require_presence
+from .read import MAX_PIXELS, read_mask, read_picture
 from .write import FORMATS, encode_picture, format_of, write_picture
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "format_of",
     "read_mask",
     "read_picture",
-    "require_presence",
     "write_bytes",
     "write_picture",
 ]

@@ -130,21 +130,11 @@ def read_mask(source: Source, max_pixels: int = MAX_PIXELS) -> Tensor:
         raise ValueError(f"{_name(source)} has a palette of colours, as label maps have; a mask is white and black")
     else:
         mask = to_planes(decoded.samples).mean(dim=1, keepdim=True)
-    require_presence(mask, _name(source))
+    most = float(mask.max())
+    if 0 < most <= _LEAST_MASK:  # it would leave a ghost of the person
+        shown = f"it is nowhere more than {most:.0%} opaque or white"
+        raise ValueError(f"the mask shows nobody: {shown} ({_name(source)}; white is 1, 255 or 65535)")
     return mask
-
-
-def require_presence(alpha: Tensor, name: str) -> None:
-    """Refuse an alpha that is nowhere above one half, but not zero everywhere: it would leave a ghost of the person.
-
-    Raises:
-        ValueError: it is such.
-    """
-    most = float(alpha.max())
-    if 0 < most <= _LEAST_MASK:
-        raise ValueError(
-            f"{name} nowhere exceeds {most:.2g} of white; white (1, 255 or 65535) shows where the person is"
-        )
 
 
 def _name(source: Source) -> str:
