@@ -152,8 +152,10 @@ def _read_plane(
     width, height = _number(tags, 256, 0), _number(tags, 257, 0)
     stored = _decompress(data, tags, offsets, counts, channels * item)
     order = "<" if data[:2] == b"II" else ">"
-    samples: Samples = stored.view(f"{order}u{item}").astype(f"u{item}").reshape(height, width, channels)
-    if _number(tags, 317, 1) == 2:  # each sample was stored as its difference to the one on the left
+    differences = _number(tags, 317, 1) == 2
+    samples: Samples = stored.view(f"{order}u{item}").astype(f"u{item}", copy=differences)
+    samples = samples.reshape(height, width, channels)
+    if differences:  # each sample was stored as its difference to the one on the left
         across = _number(tags, 322, width) if 324 in tags else width
         for left in range(0, width, across):
             part = samples[:, left : left + across]
