@@ -197,10 +197,10 @@ def test_code_points_go_before_a_profile_and_srgb_ones_change_nothing() -> None:
     assert "colour space (200, 13) is not known" in read_picture(png(samples, cICP=bytes([200, 13, 0, 1]))).notices[0]
 
 
-def avif(samples: NDArray[np.uint8], primaries: int, transfer: int) -> bytes:
+def avif(samples: NDArray[np.uint8], primaries: int, transfer: int, icc_profile: bytes | None = None) -> bytes:
     """An AVIF whose boxes state other code points."""
     file = io.BytesIO()
-    Image.fromarray(samples).save(file, "AVIF", quality=100, subsampling="4:4:4")
+    Image.fromarray(samples).save(file, "AVIF", quality=100, subsampling="4:4:4", icc_profile=icc_profile)
     data = bytearray(file.getvalue())
     at = data.index(b"colrnclx") + 8
     data[at : at + 4] = struct.pack(">HH", primaries, transfer)
@@ -239,6 +239,12 @@ def test_display_p3_in_an_avif_is_converted() -> None:
     found = read_picture(avif(color, 12, 13)).pixels.mean(dim=(0, 2, 3)) * 255
     assert np.abs(found.numpy() - IN_SRGB).max() < 3
     assert colors_of_codes(200, 13) is None
+
+
+def test_a_profile_and_code_points_of_one_space_are_not_heeded_twice() -> None:
+    color = np.tile(np.array(IN_P3, np.uint8), (16, 16, 1))
+    found = read_picture(avif(color, 12, 13, matrix_profile(P3, SRGB_CURVE))).pixels.mean(dim=(0, 2, 3)) * 255
+    assert np.abs(found.numpy() - IN_SRGB).max() < 3
 
 
 def test_gamma_and_chromaticities_of_a_png_are_honoured() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import os
 import struct
 import subprocess
@@ -68,9 +69,9 @@ def test_an_unusable_chunk_of_a_png_does_not_cost_the_pixels(name: str, depth: i
     data = encode_picture(to_planes(samples), None, "png", depth=depth)
     profile = data.find(b"iCCP") - 4
     data = data[:profile] + data[profile + 12 + struct.unpack(">I", data[profile : profile + 4])[0] :]
-    started = time.monotonic()
+    started = time.process_time()
     picture = read_picture(data[:33] + BROKEN_CHUNKS[name] + data[33:])
-    assert (to_samples(picture.pixels, depth) == samples).all() and time.monotonic() - started < 5
+    assert (to_samples(picture.pixels, depth) == samples).all() and time.process_time() - started < 5
     assert all("colour profile" in notice for notice in picture.notices)
 
 
@@ -177,6 +178,25 @@ def test_what_others_print_while_a_library_is_quiet_is_shown_afterwards(capfd: p
     assert capfd.readouterr().err == "ours\nTheirs: words\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_forked_while_a_picture_is_decoded_has_its_own_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = list(warnings.filters)
+    with quiet(), quiet_libraries():
+        child = multiprocessing.get_context("fork").Process(target=_print_in_child, args=(before,))
+        child.start()
+        child.join(20)
+        assert child.exitcode == 0
+    assert capfd.readouterr().err == "from the child\n"
+
+
+def _print_in_child(filters: list[object]) -> None:
+    os.write(2, b"from the child\n")
+    read_picture(SAMPLES)
+    os._exit(0 if list(warnings.filters) == filters else 3)
+
+
 # -- long work ----------------------------------------------------------------------------------------------------
 
 
@@ -209,10 +229,10 @@ def test_every_format_is_refused_by_its_header_alone(format: str) -> None:
 def test_a_png_of_149_megapixels_is_refused_at_once() -> None:
     header = struct.pack(">IIBBBBB", 12207, 12207, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1_000_000)))
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ValueError, match="12207x12207 px; pictures of more than 100 million pixels are refused"):
         read_picture(data)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def progressive(scans: int, side: int) -> bytes:
@@ -225,10 +245,10 @@ def progressive(scans: int, side: int) -> bytes:
 def test_a_jpeg_of_hundreds_of_scans_is_refused_and_a_usual_one_is_not() -> None:
     for scans, side in ((300, 64), (60, 4200)):
         data = progressive(scans, side)
-        started = time.monotonic()
+        started = time.process_time()
         with pytest.raises(ValueError, match=f"has {scans} scans of {side}x{side} px, which would take too long"):
             read_picture(data)
-        assert time.monotonic() - started < 2
+        assert time.process_time() - started < 2
     assert read_picture(progressive(10, 64)).size == (64, 64)
     assert read_picture(progressive(60, 64)).size == (64, 64)
     thumbnail = encoded(SAMPLES, "JPEG")
@@ -242,9 +262,9 @@ def test_frames_of_a_gif_are_counted_to_a_limit() -> None:
     assert count_gif_frames(data, 1000) == 5 and count_gif_frames(data, 3) == 3
     assert count_gif_frames(encoded(frames[0], "GIF"), 1000) == 1
     frame = data[data.index(b"\x2c") : -1]
-    started = time.monotonic()
+    started = time.process_time()
     long = read_picture(data[:-1] + frame * 100_000 + b";")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert long.notices == ("the data has more than 1000 frames; the first is used",)
 
 

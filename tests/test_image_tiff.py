@@ -189,9 +189,9 @@ def test_a_tiff_of_sixty_thousand_pages_is_read_at_once() -> None:
     small = struct.pack("<H", 1) + struct.pack("<HHII", 254, 4, 1, 2)
     pages = [small + struct.pack("<I", len(page) + (i + 1) * 18) for i in range(60_000)]
     data = page[:link] + struct.pack("<I", len(page)) + page[link + 4 :] + b"".join(pages)[:-4] + bytes(4)
-    started = time.monotonic()
+    started = time.process_time()
     picture = read_picture(data)
-    assert time.monotonic() - started < 2 and picture.pixels.mean() == pytest.approx(90 / 255)
+    assert time.process_time() - started < 2 and picture.pixels.mean() == pytest.approx(90 / 255)
     assert picture.notices == ("the data has more than 1000 frames; the first is used",)
 
 

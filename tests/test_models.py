@@ -90,7 +90,7 @@ def test_every_embedded_weight_loads_and_says_where_it_comes_from() -> None:
 def test_a_config_of_other_kinds_or_sizes_is_one_sentence_at_once(
     tmp_path: Path, changes: dict[str, object], reason: str
 ) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ValueError, match=f"odd.safetensors.*{reason}") as failure:
         load_network(written(tmp_path / "odd.safetensors", **changes))
-    assert "\n" not in str(failure.value) and time.monotonic() - started < 5
+    assert "\n" not in str(failure.value) and time.process_time() - started < 5

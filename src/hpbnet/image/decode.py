@@ -46,7 +46,8 @@ def decode_file(file: File) -> Decoded:
         file.require_size(*image.size)
         if file.data.startswith(b"\xff\xd8"):
             require_few_scans(file, image)
-        return with_codes(decode_image(image, file), file, color_codes(file.data) if is_iso(file.data) else None)
+        codes = color_codes(file.data) if is_iso(file.data) else None
+        return with_codes(decode_image(image, file), file, codes, "icc_profile" in image.info)
 
 
 def _decode_png(file: File) -> Decoded:

@@ -59,12 +59,14 @@ def split_alpha(samples: Samples) -> Decoded:
     return Decoded(samples)
 
 
-def with_codes(decoded: Decoded, file: File, codes: tuple[int, int] | None) -> Decoded:
-    """Heed the colours that a file states by code points, where it has no profile that was heeded."""
+def with_codes(decoded: Decoded, file: File, codes: tuple[int, int] | None, has_profile: bool = False) -> Decoded:
+    """Heed the colours that a file states by code points; of one with a profile, whether it is HDR."""
     if codes is None or not file.managed:
         return decoded
     if codes[1] in HDR:
         raise _hdr(file.name, HDR[codes[1]])
+    if has_profile:
+        return decoded
     colors = colors_of_codes(*codes)
     if colors is None:
         unknown = f"{file.name}: its colour space ({codes[0]}, {codes[1]}) is not known; it is taken as sRGB"

@@ -40,6 +40,13 @@ class _Settings:
                 cv2.utils.logging.setLogLevel(self._level)
                 self._warnings.__exit__(None, None, None)
 
+    def leave_all(self) -> None:
+        """In a forked child, where no other thread is left."""
+        self._lock = threading.Lock()
+        self._threads = min(1, self._threads)
+        if self._threads:
+            self.leave()
+
 
 class _StandardError:
     """The process's standard error, kept in a file while libraries that print on their own are at work."""
@@ -71,8 +78,18 @@ class _StandardError:
                     os.write(_STDERR, b"".join(line for line in self._file if not _NOISE.match(line)))
                     self._file.close()
 
+    def leave_all(self) -> None:
+        """In a forked child, where no other thread is left; what is kept is the parent's to show."""
+        self._lock = threading.Lock()
+        self._threads, self._file = min(1, self._threads), None
+        if self._threads:
+            self.leave()
+
 
 _settings, _standard_error = _Settings(), _StandardError()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_settings.leave_all)
+    os.register_at_fork(after_in_child=_standard_error.leave_all)
 
 
 @contextlib.contextmanager
