@@ -37,7 +37,9 @@ def looked_up(text: str, color: tuple[int, int, int]) -> list[float]:
 
 
 def test_the_lut_of_one_matrix_is_that_matrix() -> None:
-    dim = Pipeline(lambda layers: AffineGrid.uniform(torch.diag(torch.tensor([0.5, 0.25, 1.0]))[None] @ torch.eye(3, 4)))
+    dim = Pipeline(
+        lambda layers: AffineGrid.uniform(torch.diag(torch.tensor([0.5, 0.25, 1.0]))[None] @ torch.eye(3, 4))
+    )
     cube = color_cube(dim(PORTRAIT, PORTRAIT, mask=MASK, strength=1.0))
     text = cube.to_text()
     assert text.splitlines()[:2] == ['TITLE "hpbnet"', "LUT_3D_SIZE 33"] and len(text.splitlines()) == 4 + 33**3

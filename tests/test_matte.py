@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpbnet.matte import NetworkMatting, check_coverage, estimate_alpha, estimate_foreground, matte, refine_alpha, shrink
+from hpbnet.matte import (
+    NetworkMatting,
+    check_coverage,
+    estimate_alpha,
+    estimate_foreground,
+    matte,
+    refine_alpha,
+    shrink,
+)
 
 
 class Disc(nn.Module):

@@ -96,10 +96,10 @@ class ClipOptions:
 
     start: float = setting(0.0, "Where in the clip to begin [s].", (0, 1e6))
     end: float | None = setting(None, "Where in the clip to end [s]; by default its end.", (0, 1e6))
-    codec: Codec | None = setting(
+    codec: Codec | None = setting(  # noqa: RUF009 (ruff does not see that the alias is a Literal)
         None, "Video codec; by default H.264, VP9 for .webm, and ProRes for .mov with transparency."
     )
-    crf: int | None = setting(None, "Constant rate factor: smaller is better quality; by default 20 for H.264.", (0, 63))
+    crf: int | None = setting(None, "Constant rate factor, smaller is better; by default 20 for H.264.", (0, 63))
 
     def __post_init__(self) -> None:
         check_settings(self)

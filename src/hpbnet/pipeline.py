@@ -56,7 +56,9 @@ class Pipeline:
             ValueError: no such name or file; the message lists what exists.
         """
         allow_fork()
-        return cls(_load_harmonizer(harmonizer or DEFAULT_HARMONIZER), None if matting is None else _load_matting(matting))
+        return cls(
+            _load_harmonizer(harmonizer or DEFAULT_HARMONIZER), None if matting is None else _load_matting(matting)
+        )
 
     @torch.no_grad()
     def __call__(

@@ -1,6 +1,6 @@
 """Settings and network names as a JSON file, which every command reads back.
 
-    {"harmonizer": "learned", "matting": "matting", "strength": 0.8, "size": [1920, 1080]}
+{"harmonizer": "learned", "matting": "matting", "strength": 0.8, "size": [1920, 1080]}
 """
 
 import dataclasses

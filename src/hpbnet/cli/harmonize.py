@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @takes_output
 @takes_networks(matting=False)
 @takes_settings(HarmonizeOptions)
-def command(
-    composite: Path, mask: Path, output: Output, harmonizer: str | None, settings: HarmonizeOptions
-) -> int:
+def command(composite: Path, mask: Path, output: Output, harmonizer: str | None, settings: HarmonizeOptions) -> int:
     """Match the colours of the part of COMPOSITE that MASK shows to the rest of it.
 
     MASK is white where the foreground was pasted in. Both may be folders; files are paired by name.

@@ -66,7 +66,5 @@ def _cut_out_clip(
     network = (matting or DEFAULT_MATTING) if needs_matting(portrait, mask) else None
     pipeline = Pipeline.from_pretrained(matting=network)
     with Bar() as show:
-        report = pipeline.matte_video(
-            portrait, output.path, settings, mask=mask, alpha_only=alpha_only, progress=show
-        )
+        report = pipeline.matte_video(portrait, output.path, settings, mask=mask, alpha_only=alpha_only, progress=show)
     return tell(report, output.as_json)
