@@ -1,10 +1,6 @@
 """Published weights, and the measures that need them."""
 
-import functools
 import hashlib
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +9,13 @@ import torch
 from PIL import Image
 
 from hpbnet.evaluation import backbones
-from hpbnet.evaluation.backbones import WeightsFolder, download, read_tensors, weights_folder
+from hpbnet.evaluation.backbones import WeightsFolder, download_backbone, read_tensors, weights_folder
 from hpbnet.evaluation.dataset import Dataset, PhotoLight, read_dataset
 from hpbnet.evaluation.identity import YuNet, points_from_box, skin_group, typology_angle
 from hpbnet.evaluation.measures import Measures, load_measures
 from hpbnet.evaluation.run import evaluate
 from hpbnet.evaluation.table import render_tables
+from hpbnet.fetch import checksum_in_name
 from hpbnet.networks.perceptual import squeezenet
 from triplets import make_dataset, method, save
 
@@ -28,46 +25,29 @@ def dataset(tmp_path: Path, generator: torch.Generator) -> Dataset:
     return make_dataset(tmp_path / "pairs", generator)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """Serve a folder on this machine."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}", folder
-        running.shutdown()
-        thread.join()
-
-
-def test_a_download_is_kept_only_if_its_hash_is_the_one_in_its_name(server: tuple[str, Path], tmp_path: Path) -> None:
-    url, served = server
+def test_a_backbone_is_downloaded_and_kept_only_if_its_checksum_is_the_one_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, folder = tmp_path / "served", tmp_path / "weights"
+    served.mkdir()
     torch.save({"features.0.weight": torch.ones(1)}, served / "net.pth")
-    digest = hashlib.sha256((served / "net.pth").read_bytes()).hexdigest()
-    name, wrong = f"net-{digest[:8]}.pth", "net-00000000.pth"
+    digits = hashlib.sha256((served / "net.pth").read_bytes()).hexdigest()[:8]
+    good, wrong = f"alexnet-owt-{digits}.pth", "vgg16-00000000.pth"
     (served / wrong).write_bytes((served / "net.pth").read_bytes())
-    (served / "net.pth").rename(served / name)
-    kept = download(f"{url}/{name}", tmp_path / "weights")
-    assert kept == tmp_path / "weights" / name
+    (served / "net.pth").rename(served / good)
+    monkeypatch.setattr(backbones, "PUBLISHED", {"alexnet": good, "vgg16": wrong})
+    kept = download_backbone("alexnet", folder, served.as_uri())
+    assert kept == folder / good and WeightsFolder(folder).backbone("alexnet") == kept
     assert list(read_tensors(kept)) == ["features.0.weight"]
-    with pytest.raises(ValueError, match=f"begins with {digest[:8]}, not 00000000"):
-        download(f"{url}/{wrong}", tmp_path / "weights")
-    assert [path.name for path in (tmp_path / "weights").iterdir()] == [name]
+    with pytest.raises(ValueError, match=f"its SHA-256 is {digits}, not 00000000"):
+        download_backbone("vgg16", folder, served.as_uri())
+    assert list(folder.iterdir()) == [kept]
 
 
-def test_a_download_that_cannot_be_checked_or_fetched_is_refused(server: tuple[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="carries no hash"):
-        download(f"{server[0]}/net.pth", tmp_path)
-    with pytest.raises(ValueError, match=r"net-12345678\.pth cannot be fetched: .*"):
-        download(f"{server[0]}/net-12345678.pth", tmp_path)
+def test_every_published_backbone_has_a_checksum_in_its_name() -> None:
+    assert all(checksum_in_name(file) for file in backbones.PUBLISHED.values())
     with pytest.raises(ValueError, match="no backbone 'resnet'; there are squeezenet, alexnet, vgg16, vgg19"):
-        backbones.download_backbone("resnet", tmp_path)
+        download_backbone("resnet", Path())
 
 
 def test_a_file_whose_name_has_a_hash_is_checked_when_read(tmp_path: Path) -> None:

@@ -2,10 +2,6 @@
 
 import hashlib
 import sys
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -116,30 +112,19 @@ def test_what_is_no_matting_network_is_refused(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_missing_extra_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"needs onnxruntime: pip install 'hpbnet\[rembg\]'"):
+    with pytest.raises(ValueError, match=r"need onnxruntime, .*pip install '\.\[rembg\]'"):
         load_onnx_matting(write_network(tmp_path / "mine.onnx"))
 
 
-class _Silent(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def release(tmp_path: Path) -> Iterator[str]:
-    """A server that has one file."""
+def release(tmp_path: Path) -> str:
+    """The URL of a folder that has one file."""
     (tmp_path / "release").mkdir()
     write_network(tmp_path / "release" / "u2netp.onnx")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(tmp_path / "release")))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    return (tmp_path / "release").as_uri()
 
 
-def test_a_published_name_is_fetched_once_and_checked(
+def test_a_published_network_is_downloaded_once_and_verified(
     release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -161,5 +146,5 @@ def test_a_published_name_is_fetched_once_and_checked(
 
 def test_an_unreachable_release_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("U2NET_HOME", str(tmp_path / "rembg"))
-    with pytest.raises(ValueError, match=r"cannot be fetched .*; give a file that you have instead"):
+    with pytest.raises(ValueError, match=r"cannot download http://.*/u2net\.onnx .*save it yourself as .*u2net\.onnx"):
         onnx_matting.fetch_published("u2net", "http://127.0.0.1:9", tmp_path)

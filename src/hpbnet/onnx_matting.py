@@ -5,12 +5,8 @@ fixed size, divided by its brightest value, normalised. Needs the extra `[rembg]
 such a network is named.
 """
 
-import hashlib
 import importlib
 import os
-import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .errors import missing_extra
+from .fetch import Checksum, cache_folder, fetch
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -36,7 +35,6 @@ PUBLISHED = {  # name: (file of the release, its MD5), as rembg's own session cl
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 _UNSCALED = "isnet"  # networks so named take the mean away and divide by nothing
 _FREE_SIZE = 1024  # [px] side of the picture given to a network that takes any
-_TIMEOUT = 60.0  # [s]
 
 
 class OnnxMatting:
@@ -80,7 +78,7 @@ def load_onnx_matting(name_or_path: str | Path) -> OnnxMatting:
     try:
         runtime = importlib.import_module("onnxruntime")
     except ImportError:
-        raise ValueError(f"{name_or_path} needs onnxruntime: pip install 'hpbnet[rembg]'") from None
+        raise missing_extra("ONNX matting networks", "onnxruntime", "rembg") from None
     path = fetch_published(str(name_or_path)) if str(name_or_path) in PUBLISHED else Path(name_or_path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file; names that can be fetched are {', '.join(PUBLISHED)}")
@@ -95,35 +93,17 @@ def load_onnx_matting(name_or_path: str | Path) -> OnnxMatting:
 
 
 def fetch_published(name: str, base: str = RELEASE, folder: Path | None = None) -> Path:
-    """Return the file of a published network: rembg's own copy, ours, or fetched; always checked by its hash.
+    """Return the file of a published network: the copy that rembg downloaded, else ours, downloaded once; verified.
 
     Raises:
-        ValueError: it cannot be fetched, or is not the published one.
+        ValueError: it cannot be downloaded, or is not the published file.
     """
-    file, expected = PUBLISHED[name]
-    destination = (folder or cache_folder()) / f"{name}.onnx"
-    for known in (destination, rembg_folder() / f"{name}.onnx"):
-        if known.is_file() and _md5(known) == expected:
-            return known
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fetch-") as partial:
-        fetched = Path(partial) / file
-        try:
-            with urllib.request.urlopen(f"{base}/{file}", timeout=_TIMEOUT) as response, fetched.open("wb") as target:
-                while block := response.read(1 << 20):
-                    target.write(block)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", error)
-            raise ValueError(f"{base}/{file} cannot be fetched ({reason}); give a file that you have instead") from None
-        if (found := _md5(fetched)) != expected:
-            raise ValueError(f"{base}/{file} is damaged or another file: its MD5 is {found}, not {expected}")
-        os.replace(fetched, destination)
-    return destination
-
-
-def cache_folder() -> Path:
-    """Where fetched networks are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpbnet"
+    file, digits = PUBLISHED[name]
+    checksum = Checksum("md5", digits)
+    theirs = rembg_folder() / f"{name}.onnx"
+    if theirs.is_file() and checksum.of(theirs) == digits:
+        return theirs
+    return fetch(f"{base}/{file}", (folder or cache_folder()) / f"{name}.onnx", checksum)
 
 
 def rembg_folder() -> Path:
@@ -140,11 +120,6 @@ def _seen_size(session: "InferenceSession", origin: str) -> tuple[int, int]:
         raise ValueError(f"{origin} takes {given}; expected one float picture [1,3,H,W]")
     height, width = (side if isinstance(side, int) and side > 0 else _FREE_SIZE for side in shape[2:])
     return height, width
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _first_line(error: Exception) -> str:

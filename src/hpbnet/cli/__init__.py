@@ -13,6 +13,7 @@ from typing import NamedTuple
 import click
 
 from .. import __version__
+from ..errors import describe
 
 
 class Entry(NamedTuple):
@@ -90,13 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         return _fail(describe(error))
     return result if isinstance(result, int) else 0
-
-
-def describe(error: Exception) -> str:
-    """Say an error in one line: what is wrong, and with which file."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
 
 
 def _fail(message: str, code: int = 2) -> int:

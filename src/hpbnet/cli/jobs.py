@@ -18,7 +18,7 @@ from typing import Protocol
 import click
 from tqdm import tqdm
 
-from . import describe
+from ..errors import describe
 from .parameters import Command
 
 _SUFFIXES = (

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from ..errors import describe
 from ..harmonize import Harmonizer, identity
 from .dataset import Dataset, Item, Problem, Triplet, pair_outputs, quantize, read_opaque, read_triplet, size_text
 from .measures import Measures, Reference
@@ -211,10 +212,3 @@ def _holds(row: Row, item: Item, method: Method, data: str, measures: Measures) 
     """Tell whether measuring again would give the same row."""
     same = (row.weight, row.data, row.source, row.version) == (method.weight(item), data, method.source, __version__)
     return same and set(measures.networks) <= set(row.networks)
-
-
-def describe(error: Exception) -> str:
-    """Say an error in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
