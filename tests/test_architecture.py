@@ -86,3 +86,13 @@ def test_networks_import_torch_and_each_other_only(path: Path) -> None:
             assert (node.module or "").split(".")[0] in allowed
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 1, f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("name", ["stylegan2", "unet", "hpbnet"])
+def test_published_networks_do_not_import_ours(name: str) -> None:
+    modules = {
+        node.module
+        for node in ast.walk(ast.parse((PACKAGE / "networks" / f"{name}.py").read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+    }
+    assert not modules & {"harmonizer", "matting"}

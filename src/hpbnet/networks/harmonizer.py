@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import Attention
+from .change import apply_change
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class HarmonizerConfig:
 
 
 class Harmonization(NamedTuple):
-    """What the network says of a batch of composites."""
+    """The network's answer for a batch of composites."""
 
     change: Tensor  # [B,12,size/4,size/4] what to add to the identity's 3x4 matrix, in sRGB
-    confidence: Tensor  # [B] in [0,1]: how much of that change it dares
-    log_error: Tensor  # [B] natural log of the mean squared error that it expects of its result over the foreground
+    confidence: Tensor  # [B] in [0,1]: how much of that change to apply
+    log_error: Tensor  # [B] natural log of the mean squared error expected of the result over the foreground
 
     @property
     def matrix(self) -> Tensor:
@@ -71,7 +72,9 @@ class HarmonizerNetwork(nn.Module):
         )
         self.local_head = nn.Conv2d(widths[0], 12, 3, padding=1)
         self.global_head = nn.Linear(code, 12)
-        self.doubt_head = nn.Sequential(nn.Linear(code + 3, 64), nn.ReLU(), nn.Linear(64, 2))
+        self.doubt_head = nn.Sequential(  # of confidence and expected error; the released weights call it so
+            nn.Linear(code + 3, 64), nn.ReLU(), nn.Linear(64, 2)
+        )
         for head in (self.local_head, self.global_head):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
@@ -79,7 +82,7 @@ class HarmonizerNetwork(nn.Module):
             last = self.doubt_head[-1]
             assert isinstance(last, nn.Linear)
             last.weight.mul_(0.1)
-            last.bias.copy_(torch.tensor([3.0, -5.0]))  # dare 95 %, expect 0.08 RMS
+            last.bias.copy_(torch.tensor([3.0, -5.0]))  # at first apply 95 %, expect 0.08 RMS
 
     def forward(
         self,
@@ -101,27 +104,18 @@ class HarmonizerNetwork(nn.Module):
             x = scale(x, skip, code)
         local = self.local_head(x).float()  # [B,12,S/4,S/4]
         change = local + self.global_head(code).float()[:, :, None, None]
-        # Doubt looks at what was found and at how much is to change, and must not bend it.
+        # The confidence head gets detached inputs, so that its loss cannot change the colour prediction.
         small_mask, small = F.avg_pool2d(mask, 4).float(), F.avg_pool2d(composite, 4).float()
         shift = apply_change(change.detach(), small).square() * small_mask
         moved = shift.sum(dim=(2, 3)) / small_mask.sum(dim=(2, 3)).clamp_min(1e-3)  # [B,3]
-        doubt = self.doubt_head(torch.cat([code.detach(), 0.3 * (moved + 1e-5).log() + 2], dim=1)).float()
-        return Harmonization(change, doubt[:, 0].sigmoid(), doubt[:, 1])
+        logits = self.doubt_head(torch.cat([code.detach(), 0.3 * (moved + 1e-5).log() + 2], dim=1)).float()
+        return Harmonization(change, logits[:, 0].sigmoid(), logits[:, 1])
 
     def judge(self, composite: Tensor, mask: Tensor) -> Harmonization:
         """Judge a batch of composites and their mirror images, and average the two answers."""
-        said = self(torch.cat([composite, composite.flip(3)]), torch.cat([mask, mask.flip(3)]))
-        (change, mirrored), *doubts = (part.chunk(2) for part in said)
-        return Harmonization((change + mirrored.flip(3)) / 2, *((first + second) / 2 for first, second in doubts))
-
-
-def apply_change(change: Tensor, image: Tensor) -> Tensor:
-    """What a map of changes [B,12,h,w] adds to an image [B,3,H,W]."""
-    full = change
-    if change.shape[-2:] != image.shape[-2:]:
-        full = F.interpolate(change, size=image.shape[-2:], mode="bilinear", align_corners=False)
-    full = full.view(-1, 3, 4, *image.shape[-2:])
-    return (full[:, :, :3] * image[:, None]).sum(dim=2) + full[:, :, 3]
+        answer = self(torch.cat([composite, composite.flip(3)]), torch.cat([mask, mask.flip(3)]))
+        (change, mirrored), *scalars = (part.chunk(2) for part in answer)
+        return Harmonization((change + mirrored.flip(3)) / 2, *((first + second) / 2 for first, second in scalars))
 
 
 STATISTICS = 25  # numbers that `statistics` gives

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .harmonizer import apply_change
+from .change import apply_change
 from .stylegan2 import EqualConv, activate
 
 COARSEST = 8  # resolution of the bottleneck [px]

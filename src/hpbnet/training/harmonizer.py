@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from ..checkpoint import Plain, read_checkpoint, read_foreign_tensors
 from ..metrics import lpips
-from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork, apply_change
+from ..networks.change import apply_change
+from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
 from ..networks.perceptual import FeatureStack, load_frozen, squeezenet
 from ..synthesis.pool import Pool
 from .composites import Composites, HeldOut
