@@ -9,11 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from hpbnet import metrics
 from hpbnet.checkpoint import Checkpoint, write_checkpoint
 from hpbnet.cli import main
-from hpbnet.evaluation.dataset import Dataset
+from hpbnet.evaluation.dataset import Dataset, read_triplet
 from hpbnet.evaluation.rows import read_rows
+from hpbnet.harmonize import Painter
+from hpbnet.layers import Layers
 from hpbnet.networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
+from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig
 from triplets import NAMES, SIZE, make_dataset, save
 
 
@@ -109,13 +113,17 @@ def test_numbers_can_be_had_as_json(dataset: Dataset, capsys: pytest.CaptureFixt
     ("arguments", "complaint"),
     [
         (["nowhere"], "no dataset at nowhere"),
-        ([], "name a DATASET"),
-        (["--from-rows", "rows.jsonl", "--figure", "f.png"], "name a DATASET"),
+        ([], "give a DATASET"),
+        (["--from-rows", "rows.jsonl", "--figure", "f.png"], "give a DATASET"),
         (["pairs", "--method", "sorcery"], "sorcery"),
-        (["pairs", "--outputs", "perfect"], "--outputs 'perfect': expected NAME=FOLDER"),
+        (["pairs", "--outputs", "perfect"], "outputs 'perfect': expected LABEL=FOLDER"),
         (["pairs", "--outputs", "x=nowhere"], "no results at nowhere"),
-        (["pairs", "--weights", "nowhere"], "no metric weights at nowhere (--weights)"),
-        (["pairs", "--download", "vgg16"], "--download needs --weights or $HPBNET_METRIC_WEIGHTS"),
+        (["pairs", "--weights", "nowhere"], "weights is nowhere: there is no such folder"),
+        (
+            ["pairs", "--download", "vgg16"],
+            "download needs a folder to save to: give weights, or set HPBNET_METRIC_WEIGHTS",
+        ),
+        (["pairs", "--method", "reinhard", "--painted"], "painted: no method paints a picture of its own"),
         (["pairs", "--method", "reinhard", "--method", "reinhard"], "two methods are called reinhard"),
         (["--from-rows", "nowhere.jsonl"], "nowhere.jsonl: No such file"),
         (["--from-rows", "words.txt"], "words.txt holds no rows of an evaluation"),
@@ -139,3 +147,26 @@ def test_a_checkpoint_is_a_method_known_by_the_hash_of_its_file(dataset: Dataset
     expected = hashlib.sha256((tmp_path / "tiny.safetensors").read_bytes()).hexdigest()
     assert len(rows) == 4 and all(expected.startswith(row.weight) and row.weight for row in rows)
     assert all(row.source == "tiny.safetensors" and row.seconds is not None for row in rows)
+
+
+def test_a_painting_network_is_also_measured_by_its_own_picture(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = HPBNet(HPBNetConfig(resolution=8, unet_channels=2, generator=False))
+    write_checkpoint("tiny.safetensors", Checkpoint("hpbnet", asdict(network.config), network.state_dict()))
+    asked = ["evaluate", "pairs", "--method", "tiny.safetensors", "-o", "rows"]
+    assert main([*asked, "--painted", "--figure", "first.png"]) == 0
+    rows = {row.key: row for row in read_rows(tmp_path / "rows/rows.jsonl")}
+    lifted, painted = rows["cy_1", "tiny"], rows["cy_1", "tiny (painted)"]
+    assert painted.weight == lifted.weight and painted.seconds is not None
+
+    triplet = read_triplet(dataset.items[3])
+    composite = triplet.composite  # an untrained network paints the composite at its own resolution
+    picture = Painter(network).paint(Layers(composite, triplet.mask, composite))
+    picture = torch.nn.functional.interpolate(picture, (SIZE, SIZE), mode="bicubic", antialias=True).clamp(0, 1)
+    assert painted.scores.mse == pytest.approx(metrics.mse(picture, triplet.truth).item(), rel=0.02)
+    assert painted.scores.mse > lifted.scores.mse + 100
+
+    assert main([*asked[:2], "--from-rows", "rows/rows.jsonl", "--figure", "again.png"]) == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "first.png").read_bytes()
+    assert "| tiny (painted) |" in capsys.readouterr().out

@@ -49,11 +49,13 @@ def test_a_manifest_tells_how_the_photo_was_lit(tmp_path: Path, generator: torch
         read_dataset(tmp_path)
 
 
-def test_a_triplet_is_layers_over_its_own_composite(dataset: Dataset) -> None:
+def test_a_triplet_is_read_as_its_files_were_written(dataset: Dataset) -> None:
     triplet = read_triplet(dataset.items[0])
-    assert triplet.layers.foreground is triplet.layers.background
-    assert torch.equal(triplet.layers.composite(), triplet.composite)
+    assert triplet.mask.mean() == pytest.approx(18 * 16 / SIZE**2)
     torch.testing.assert_close(triplet.composite[:, :, :6], triplet.truth[:, :, :6], atol=0.5 / 255, rtol=0)
+    torch.testing.assert_close(
+        triplet.composite[:, :, 6:, 4:20], 0.9 * triplet.truth[:, :, 6:, 4:20], atol=1 / 255, rtol=0
+    )
 
 
 def make_iharmony4(folder: Path, generator: torch.Generator) -> None:

@@ -76,7 +76,7 @@ def test_weights_are_looked_for_where_one_says_or_the_environment(
     (tmp_path / "vgg16_bn-6c64b313.pth").touch()
     assert WeightsFolder(tmp_path).backbone("alexnet") == tmp_path / "alexnet-owt-7be5be79.pth"
     assert WeightsFolder(tmp_path).backbone("vgg16") is None
-    with pytest.raises(ValueError, match=r"no metric weights at .* \(--weights\)"):
+    with pytest.raises(ValueError, match=r"^weights is .*: there is no such folder"):
         weights_folder(tmp_path / "nowhere")
 
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from hpbnet.evaluation.measures import Scores
-from hpbnet.evaluation.rows import UNHARMONIZED, Row
+from hpbnet.evaluation.rows import UNHARMONIZED, EvaluationRow
 from hpbnet.evaluation.statistics import Resampler
 from hpbnet.evaluation.summary import Board
 from hpbnet.evaluation.table import render_tables, tables_as_json
 
 
-def row(item: str, name: str, mse: float, **more: float | str | None) -> Row:
+def row(item: str, name: str, mse: float, **more: float | str | None) -> EvaluationRow:
     psnr = 10 * math.log10(255**2 / max(mse, 0.65025))
     scores = Scores(mse, psnr, mse, psnr, 0.9, 0.9, 1.0, 1.0, 1.0, float(more.pop("psnr_to_input", 30.0) or 0))
     scores = replace(scores, identity=more.pop("identity", None))
-    plain = Row(item, name, scores, item, "", name, "", "d", "v", (), 8, 8, 0.5, 0.1, None)
+    plain = EvaluationRow(item, name, scores, item, "", name, "", "d", "v", (), 8, 8, 0.5, 0.1, None)
     return replace(plain, **more)  # type: ignore[arg-type]
 
 

@@ -1,8 +1,8 @@
-"""Bring published StyleGAN2 weights into hpbnet's own form.
+"""Convert published StyleGAN2 weights to hpbnet's own format.
 
-Knows two layouts found in the wild: the state dicts of the PyTorch port (a `.pt` with `g_ema`) and the pickles of
-stylegan2-ada-pytorch (a `.pkl` with `G_ema`). The latter carry source code that NVIDIA's own loader executes; here
-nothing of it is: the unpickler rebuilds tensors and plain containers, and refuses every other name.
+Knows two published layouts: the state dicts of the PyTorch port (a `.pt` with `g_ema`) and the pickles of
+stylegan2-ada-pytorch (a `.pkl` with `G_ema`). The pickles contain source code, which NVIDIA's own loader executes and
+this one never does: it rebuilds tensors and plain containers, and refuses every other name.
 """
 
 import argparse
@@ -30,7 +30,7 @@ PICKLE, LEGACY_TORCH = b"\x80", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  #
 
 @dataclass(frozen=True)
 class Foreign:
-    """A network in somebody else's layout: flat tensors, and the plain numbers of its modules, by name."""
+    """A network in a published layout: its tensors and the numbers of its modules, by name."""
 
     tensors: Mapping[str, Tensor]
     numbers: Mapping[str, float]
@@ -71,10 +71,10 @@ def _load_port(path: Path) -> Mapping[str, object]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or damaged file may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} holds more than tensors, or is damaged, and is not read: {reason}") from None
+        raise ValueError(f"{path} holds more than tensors, or is damaged: {reason}") from None
     if not isinstance(content, dict) or not isinstance(content.get("g_ema"), dict):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path} has no generator `g_ema`; it has {found[:200]}")
+        names = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{path} has no generator `g_ema`; it has {names[:200]}")
     return content
 
 
@@ -132,14 +132,14 @@ def _port_discriminator(blocks: int) -> Names:
 
 
 class _Persistent:
-    """What a pickled module of NVIDIA's becomes: its state. The source code beside it is dropped unread."""
+    """The state of a pickled module of NVIDIA's; the source code beside it is ignored."""
 
     def __init__(self, state: object) -> None:
         self.state = state
 
 
 class _Ignored:
-    """What is of no use here (NumPy's numbers: gains that follow from the shapes)."""
+    """A value that is not needed (NumPy's numbers: gains that follow from the shapes)."""
 
     def __init__(self, *_: object) -> None: ...
 
@@ -192,9 +192,7 @@ class _TensorUnpickler(pickle.Unpickler):
                 "it is a TensorFlow pickle; convert it with legacy.py of stylegan2-ada-pytorch"
             )
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which is neither a tensor nor a plain container"
-            )
+            raise pickle.UnpicklingError(f"it needs {module}.{name}, which is neither a tensor nor a plain container")
         return ALLOWED[module, name]
 
 
@@ -203,10 +201,10 @@ def _load_nvidia(path: Path) -> Mapping[str, Foreign]:
         with path.open("rb") as file:
             content = _TensorUnpickler(file).load()
     except Exception as error:  # a hostile or damaged pickle may raise anything
-        raise ValueError(f"{path} is not read: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
+        raise ValueError(f"cannot read {path}: {' '.join(str(error).split())[:300] or type(error).__name__}") from None
     if not isinstance(content, dict) or not isinstance(content.get("G_ema"), _Persistent):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path} has no generator `G_ema`; it has {found[:200]}")
+        names = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{path} has no generator `G_ema`; it has {names[:200]}")
     return {name: _flatten(content[name]) for name in ("G_ema", "D") if isinstance(content.get(name), _Persistent)}
 
 
@@ -228,7 +226,7 @@ def _flatten(module: _Persistent, prefix: str = "", depth: int = 0) -> Foreign:
 def _convert_nvidia(networks: Mapping[str, Foreign], path: Path) -> Prior:
     theirs = networks["G_ema"]
     if "mapping.embed.weight" in theirs.tensors:
-        raise ValueError(f"{path} holds a generator conditioned on labels, which HPBNet has no use for")
+        raise ValueError(f"{path} holds a generator conditioned on labels, which HPBNet cannot use")
     if theirs.numbers.get("mapping.fc0.bias_gain", MAPPING_MULTIPLIER) != MAPPING_MULTIPLIER:
         raise ValueError(f"{path} has a mapping network with another learning-rate multiplier than 0.01")
     blocks = sum(re.fullmatch(r"synthesis\.b\d+\.torgb\.weight", name) is not None for name in theirs.tensors) - 1
@@ -301,7 +299,7 @@ def _config(widths: Sequence[int], z_dim: int, w_dim: int, layers: int) -> Style
 
 
 def _fill(network: nn.Module, theirs: Foreign, names: Names, optional: str = "") -> dict[str, Tensor]:
-    """Give a network's tensors the values of somebody else's, and account for every one of theirs."""
+    """Copy published values into a network's tensors; a published tensor that has no place here is an error."""
     state = dict(network.state_dict())
     used = set(names.values())
     filters = {name for name in theirs.tensors if name.endswith(("resample_filter", "kernel"))}

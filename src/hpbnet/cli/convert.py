@@ -1,4 +1,4 @@
-"""`hpbnet convert`: bring published weights into hpbnet's own form."""
+"""`hpbnet convert`: convert published weights to hpbnet's own format."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ import click
 @click.argument("kind", type=click.Choice(["stylegan2"]))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Generator to write, a .safetensors."
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="File for the generator (.safetensors)."
 )
-@click.option("--discriminator", type=click.Path(path_type=Path), help="Also write the discriminator of FILE here.")
+@click.option("--discriminator", type=click.Path(path_type=Path), help="File for the discriminator (.safetensors).")
 def command(kind: str, file: Path, output: Path, discriminator: Path | None) -> None:
-    """Convert published StyleGAN2 weights in FILE, without running any code that FILE may hold.
+    """Convert published StyleGAN2 weights in FILE; code inside FILE is never run.
 
     FILE is a state dict of the PyTorch port (.pt with g_ema) or a pickle of stylegan2-ada-pytorch (.pkl with G_ema).
     """

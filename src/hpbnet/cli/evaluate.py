@@ -12,13 +12,14 @@ _path = click.Path(path_type=Path)
 @click.argument("dataset", type=_path, required=False)
 @click.option("--method", "methods", multiple=True, metavar="[LABEL=]NAME", help="Harmonizer or weights file; repeat.")
 @click.option("--outputs", multiple=True, metavar="LABEL=DIR", help="Folder of results, paired by file name; repeat.")
+@click.option("--painted", is_flag=True, help="Also measure the pictures that painting networks (HPBNet) make.")
 @click.option("-o", "--out", "folder", type=_path, help="Folder for rows.jsonl; by default out/evaluate-DATASET.")
-@click.option("--list", "names", type=_path, help="File of the composites to use, one a line.")
+@click.option("--list", "names", type=_path, help="File that lists the composites to use, one a line.")
 @click.option("--weights", type=_path, help="Folder of metric weights; by default $HPBNET_METRIC_WEIGHTS.")
-@click.option("--download", multiple=True, metavar="NAME", help="Fetch squeezenet, alexnet or vgg16 into --weights.")
-@click.option("--fresh", is_flag=True, help="Measure again what has rows, say after a change of code.")
-@click.option("--from-rows", type=_path, help="Make tables and figures from this rows.jsonl; measure nothing.")
-@click.option("--figure", type=_path, help="Draw input, methods and truth of some items into this file.")
+@click.option("--download", multiple=True, metavar="NAME", help="Download squeezenet, alexnet or vgg16 to --weights.")
+@click.option("--fresh", is_flag=True, help="Ignore rows.jsonl and measure everything again.")
+@click.option("--from-rows", type=_path, help="Make tables and figures from this rows.jsonl without measuring.")
+@click.option("--figure", type=_path, help="File for a figure of some items: input, methods and truth.")
 @click.option("--figure-rows", type=click.IntRange(1), default=6, show_default=True, help="Items in the figure.")
 @click.option("--worst", is_flag=True, help="Show the last method's worst items in the figure.")
 @click.option("--json", "as_json", is_flag=True, help="Print the tables' numbers as one JSON object.")
@@ -30,18 +31,18 @@ def command(
     figure_rows: int,
     worst: bool,
     as_json: bool,
-    **asked: object,
+    **settings: object,
 ) -> int:
     """Measure methods on DATASET, against its truth and against the untouched composites.
 
-    DATASET holds composite_images/, masks/ and real_images/, or subsets that do (iHarmony4). An interrupted run goes on
-    where it stopped. What cannot be measured is named, and the exit code is then 1.
+    DATASET contains composite_images/, masks/ and real_images/, or subfolders that do (iHarmony4). An interrupted run
+    continues where it stopped. Items that cannot be measured are listed, and the exit code is then 1.
 
-    Metric weights, each of which only adds its columns: torchvision's squeezenet1_1, alexnet or vgg16 (.pth) with
-    lpips/squeeze.pth, alex.pth or vgg.pth (LPIPS v0.1); vgg16 with dists.pt; mobilefacenet.ckpt, yunet.onnx.
+    Optional metric weights, each of which adds columns: torchvision's squeezenet1_1, alexnet or vgg16 (.pth) with
+    lpips/squeeze.pth, alex.pth or vgg.pth (LPIPS v0.1); vgg16 with dists.pt; mobilefacenet.ckpt; yunet.onnx.
     """
     if dataset is None and (from_rows is None or figure is not None):
-        raise ValueError("name a DATASET; without one, only tables can be made --from-rows")
+        raise ValueError("give a DATASET; without one, --from-rows can make tables but no figure")
 
     from tqdm import tqdm
 
@@ -59,7 +60,7 @@ def command(
                 bar.total = total
                 bar.update(done - bar.n)
 
-            session = measure(Request(dataset, names=names, **asked), show)  # type: ignore[arg-type]
+            session = measure(Request(dataset, names=names, **settings), show)  # type: ignore[arg-type]
     for line in (*session.notices, *(f"{problem.name}: {problem.reason}" for problem in session.problems)):
         click.echo(f"note: {line}", err=True)
     if session.rows:

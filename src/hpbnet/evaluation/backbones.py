@@ -70,8 +70,8 @@ def weights_folder(given: Path | None) -> WeightsFolder | None:
     if named is None:
         return None
     if not named.is_dir():
-        source = "--weights" if given else WEIGHTS_VARIABLE
-        raise ValueError(f"no metric weights at {named} ({source}): there is no such folder")
+        source = "weights" if given else WEIGHTS_VARIABLE
+        raise ValueError(f"{source} is {named}: there is no such folder")
     return WeightsFolder(named)
 
 

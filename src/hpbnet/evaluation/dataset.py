@@ -1,4 +1,4 @@
-"""Datasets of triplets (composite, mask, truth) as they lie on disk, and folders of results paired with them by name.
+"""Datasets of triplets (composite, mask, truth) on disk, and folders of results paired with them by name.
 
 Knows two naming rules: all three files share a stem (what `synthesize` writes), or iHarmony4's, where the composite
 `NAME_MASK_VARIANT` belongs to the mask `NAME_MASK` and the truth `NAME`. Nothing is ever paired by order.
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ..image import read_mask, read_picture
-from ..layers import Layers
 from ..synthesis.portraits import SUFFIXES
 
 COMPOSITES, MASKS, TRUTHS = "composite_images", "masks", "real_images"
@@ -24,14 +23,14 @@ _WRONG_MASK_RATIO = 4.0  # outside to inside; a flawed mask leaves errors of the
 
 @dataclass(frozen=True)
 class PhotoLight:
-    """How the truth's light differs from the photo's, as a manifest tells it."""
+    """How the truth's light differs from the photo's, according to a manifest."""
 
     gains: tuple[float, float, float] = (1.0, 1.0, 1.0)  # white balance in gamma-2.2 light
     graded: bool = False  # more was done than white balance
 
 
 @dataclass(frozen=True)
-class Item:
+class DatasetItem:
     """One triplet on disk."""
 
     name: str  # unique in the dataset: the composite's stem, after its subset's name where there are several
@@ -57,7 +56,7 @@ class Dataset:
     """The triplets of a dataset, and what in its folders belongs to none."""
 
     name: str
-    items: tuple[Item, ...]
+    items: tuple[DatasetItem, ...]
     problems: tuple[Problem, ...] = ()
 
 
@@ -65,18 +64,9 @@ class Dataset:
 class Triplet:
     """A triplet in memory."""
 
-    layers: Layers  # foreground and background are the composite
-    truth: Tensor  # [1,3,H,W]
-
-    @property
-    def composite(self) -> Tensor:
-        """The untouched composite [1,3,H,W]."""
-        return self.layers.background
-
-    @property
-    def mask(self) -> Tensor:
-        """Where the foreground is [1,1,H,W]."""
-        return self.layers.alpha
+    composite: Tensor  # [1,3,H,W] sRGB in [0,1]
+    mask: Tensor  # [1,1,H,W] alpha of the foreground
+    truth: Tensor  # [1,3,H,W] sRGB in [0,1]
 
 
 def read_dataset(folder: Path, names: Path | None = None) -> Dataset:
@@ -84,8 +74,8 @@ def read_dataset(folder: Path, names: Path | None = None) -> Dataset:
 
     Args:
         folder: holds composite_images/, masks/ and real_images/, or subsets that do (iHarmony4, whose test lists are
-            obeyed where they lie there).
-        names: a list of composites, one a line, in place of all.
+            obeyed if they are there).
+        names: a file that lists the composites to use, one a line; by default all are used.
 
     Raises:
         ValueError: there is no dataset, or nothing of it is listed.
@@ -97,27 +87,27 @@ def read_dataset(folder: Path, names: Path | None = None) -> Dataset:
         raise ValueError(
             f"{folder} is no dataset: expected {COMPOSITES}/, {MASKS}/ and {TRUTHS}/ in it or in its subsets"
         )
-    wanted = _read_names(names) if names else None
-    items: list[Item] = []
+    requested = _read_names(names) if names else None
+    items: list[DatasetItem] = []
     problems: list[Problem] = []
     for subset in subsets:
         label = "" if subset == folder else subset.name
-        listed = wanted if wanted is not None else _published_test_list(folder, subset)
+        listed = requested if requested is not None else _published_test_list(folder, subset)
         pairs = list(_pair(subset, label, listed))
-        items += [found for found in pairs if isinstance(found, Item)]
-        problems += [found for found in pairs if isinstance(found, Problem)]
-    if wanted is not None:
+        items += [pair for pair in pairs if isinstance(pair, DatasetItem)]
+        problems += [pair for pair in pairs if isinstance(pair, Problem)]
+    if requested is not None:
         known = [item.name for item in items] + [problem.name for problem in problems]
         known += [name.split("/")[-1] for name in known]
-        lost = sorted(wanted.difference(known))
-        problems += [Problem(name, f"is listed in {names}, but there is no such composite") for name in lost]
+        unknown = sorted(requested.difference(known))
+        problems += [Problem(name, f"is listed in {names}, but there is no such composite") for name in unknown]
     if not items:
         reason = f"; {problems[0].name} {problems[0].reason}" if problems else ""
         raise ValueError(f"{folder} holds no complete triplet{reason}")
     return Dataset(folder.resolve().name, tuple(items), tuple(problems))
 
 
-def read_triplet(item: Item) -> Triplet:
+def read_triplet(item: DatasetItem) -> Triplet:
     """Read a triplet and check that its parts belong together.
 
     Raises:
@@ -139,7 +129,7 @@ def read_triplet(item: Item) -> Triplet:
             f"wrong mask: the composite differs from the truth more outside it (MSE {outside:.0f}) than inside "
             f"({inside:.0f}); is it inverted, or another picture's?"
         )
-    return Triplet(Layers(composite, mask, composite), truth)
+    return Triplet(composite, mask, truth)
 
 
 def read_opaque(path: Path) -> Tensor:
@@ -150,7 +140,7 @@ def read_opaque(path: Path) -> Tensor:
     return picture.pixels
 
 
-def pair_outputs(folder: Path, items: tuple[Item, ...]) -> dict[str, Path]:
+def pair_outputs(folder: Path, items: tuple[DatasetItem, ...]) -> dict[str, Path]:
     """Pair a folder of results with items strictly by file name without suffix -> item name to file.
 
     Raises:
@@ -169,22 +159,22 @@ def pair_outputs(folder: Path, items: tuple[Item, ...]) -> dict[str, Path]:
         bare = {item.name: item.name.split("/")[-1] for item in items}
         if files.keys() == set(bare.values()) and len(files) == len(items):
             return {name: files[short] for name, short in bare.items()}
-    complaint = [
+    differences = [
         f"{len(names)} {what} ({', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"
         for what, names in (("missing", expected - files.keys()), ("without an item", files.keys() - expected))
         if names
     ]
-    if complaint:
-        raise ValueError(f"the results in {folder} do not match the dataset by name: {' and '.join(complaint)}")
+    if differences:
+        raise ValueError(f"the results in {folder} do not match the dataset by name: {' and '.join(differences)}")
     return files
 
 
 def size_text(picture: Tensor) -> str:
-    """Say a picture's width and height."""
+    """Write a picture's width and height as WxH."""
     return f"{picture.shape[-1]}x{picture.shape[-2]}"
 
 
-def _pair(folder: Path, label: str, listed: set[str] | None) -> Iterator[Item | Problem]:
+def _pair(folder: Path, label: str, listed: set[str] | None) -> Iterator[DatasetItem | Problem]:
     """Find mask and truth of every composite of one folder."""
     masks, truths, composites = (_by_stem(folder / part) for part in (MASKS, TRUTHS, COMPOSITES))
     manifest = _read_manifest(folder / "manifest.jsonl")
@@ -195,24 +185,24 @@ def _pair(folder: Path, label: str, listed: set[str] | None) -> Iterator[Item | 
         mask = masks.get(stem) or masks.get(stem.rsplit("_", 1)[0])
         truth = truths.get(stem) or truths.get(stem.rsplit("_", 2)[0])
         if mask is None or truth is None:
-            lacking, place = ("mask", MASKS) if mask is None else ("truth", TRUTHS)
-            yield Problem(name, f"has no {lacking} in {folder / place}")
+            part, parts = ("mask", MASKS) if mask is None else ("truth", TRUTHS)
+            yield Problem(name, f"has no {part} in {folder / parts}")
             continue
-        entry = manifest.get(stem, _Entry(truth.stem))
+        entry = manifest.get(stem, _ManifestEntry(truth.stem))
         portrait = f"{label}/{entry.portrait}" if label else entry.portrait
-        yield Item(name, path, mask, truth, portrait, label, entry.face, entry.light)
+        yield DatasetItem(name, path, mask, truth, portrait, label, entry.face, entry.light)
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """What a manifest's line says that an evaluation needs."""
+class _ManifestEntry:
+    """The part of a manifest's line that an evaluation needs."""
 
     portrait: str
     face: tuple[float, float, float, float] | None = None
     light: PhotoLight = PhotoLight()
 
 
-def _read_manifest(path: Path) -> dict[str, _Entry]:
+def _read_manifest(path: Path) -> dict[str, _ManifestEntry]:
     if not path.is_file():
         return {}
     entries = {}
@@ -222,7 +212,9 @@ def _read_manifest(path: Path) -> dict[str, _Entry]:
         try:
             row = json.loads(line)
             name = str(row["name"])
-            entries[name] = _Entry(str(row.get("portrait", name)), _box(row.get("face")), _light(row.get("parameters")))
+            entries[name] = _ManifestEntry(
+                str(row.get("portrait", name)), _box(row.get("face")), _light(row.get("parameters"))
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}, line {number}: no manifest line with a name ({error})") from None
     return entries

@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..image import read_picture, write_picture
+from ..image.picture import to_samples
 from .dataset import Dataset, Triplet, read_triplet
-from .rows import UNHARMONIZED, Row
+from .rows import UNHARMONIZED, EvaluationRow
 from .run import Method
 from .summary import Board
 
@@ -21,7 +22,7 @@ _GAP, _LINE = 6, 18  # [px]
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
 
 
-def choose_items(rows: Sequence[Row], method: str, count: int, worst: bool) -> list[str]:
+def choose_items(rows: Sequence[EvaluationRow], method: str, count: int, worst: bool) -> list[str]:
     """Choose items that needed a change, by a method's MSE: the highest, or evenly from lowest to highest.
 
     Raises:
@@ -41,7 +42,7 @@ def choose_items(rows: Sequence[Row], method: str, count: int, worst: bool) -> l
 
 def draw_figure(
     path: Path,
-    rows: Sequence[Row],
+    rows: Sequence[EvaluationRow],
     dataset: Dataset,
     methods: Sequence[Method],
     *,
@@ -82,8 +83,9 @@ def _draw_line(pictures: Mapping[str, Tensor], captions: Mapping[str, str], trip
     line = Image.new("RGB", (_across(len(pictures)), size[1] + _LINE), _PAPER)
     for column, (name, picture) in enumerate(pictures.items()):
         left = _GAP + column * (CELL + _GAP)
-        shown = _to_image(picture).resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
-        line.paste(shown, (left + (CELL - size[0]) // 2, 0))
+        resampling = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+        cell = Image.fromarray(to_samples(picture)).resize(size, resampling)
+        line.paste(cell, (left + (CELL - size[0]) // 2, 0))
         _write(line, captions.get(name, ""), left, size[1] + 1)
     return line
 
@@ -111,7 +113,3 @@ def _write(image: Image.Image, text: str, left: int, top: int) -> None:
 
 def _across(columns: int) -> int:
     return _GAP + columns * (CELL + _GAP)
-
-
-def _to_image(picture: Tensor) -> Image.Image:
-    return Image.fromarray((picture[0].permute(1, 2, 0) * 255).round().byte().numpy())

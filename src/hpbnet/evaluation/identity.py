@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..color import rgb_to_lab
+from ..image.picture import to_samples
 from ..networks.face import MobileFaceNet, align_face, load_face_network
 from .backbones import WeightsFolder, read_tensors
 from .dataset import PhotoLight
@@ -63,7 +64,7 @@ class YuNet:
         scale = min(1.0, _DETECTION_SIDE / max(picture.shape[-2:]))
         size = [max(1, round(side * scale)) for side in picture.shape[-2:]]
         small = F.interpolate(picture, size, mode="area") if scale < 1 else picture
-        pixels = (small[0].flip(0).permute(1, 2, 0) * 255).round().byte().contiguous().numpy()
+        pixels = to_samples(small.flip(1))  # BGR
         self._detector.setInputSize((pixels.shape[1], pixels.shape[0]))
         faces = self._detector.detect(pixels)[1]
         if faces is None:

@@ -15,7 +15,7 @@ UNHARMONIZED = "unharmonized"  # the method that changes nothing; every comparis
 
 
 @dataclass(frozen=True)
-class Row:
+class EvaluationRow:
     """What one method did to one item."""
 
     item: str
@@ -36,21 +36,21 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Item and method: a rows file holds one row for each."""
+        """Item and method: a rows file has one row for each."""
         return self.item, self.method
 
 
 _SCORES = tuple(entry.name for entry in fields(Scores))
-_OTHERS = tuple(entry.name for entry in fields(Row) if entry.name != "scores")
+_OTHERS = tuple(entry.name for entry in fields(EvaluationRow) if entry.name != "scores")
 
 
-def row_to_json(row: Row) -> str:
+def row_to_json(row: EvaluationRow) -> str:
     """Write a row as one line; what was not measured is left out."""
     plain = {name: getattr(row, name) for name in _OTHERS} | asdict(row.scores)
     return json.dumps({name: value for name, value in plain.items() if value is not None})
 
 
-def row_from_json(line: str) -> Row:
+def row_from_json(line: str) -> EvaluationRow:
     """Read a row back.
 
     Raises:
@@ -60,12 +60,12 @@ def row_from_json(line: str) -> Row:
     try:
         scores = Scores(**{name: plain.pop(name) for name in _SCORES if name in plain})
         networks = tuple(plain.pop("networks"))
-        return Row(scores=scores, networks=networks, **({"seconds": None, "typology": None} | plain))
+        return EvaluationRow(scores=scores, networks=networks, **({"seconds": None, "typology": None} | plain))
     except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"no row of an evaluation: {error}") from None
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[EvaluationRow]:
     """Read a rows file; a last line that an interruption cut short is left out.
 
     Raises:
@@ -73,7 +73,7 @@ def read_rows(path: Path) -> list[Row]:
         OSError: the file cannot be opened.
     """
     lines = path.read_text().split("\n")
-    rows: dict[tuple[str, str], Row] = {}
+    rows: dict[tuple[str, str], EvaluationRow] = {}
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last line's end is empty or cut short
         try:
             row = row_from_json(line)
@@ -83,7 +83,7 @@ def read_rows(path: Path) -> list[Row]:
     return list(rows.values())
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[EvaluationRow]) -> None:
     """Write a rows file anew, atomically."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text("".join(f"{row_to_json(row)}\n" for row in rows))

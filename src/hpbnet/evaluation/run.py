@@ -1,6 +1,6 @@
 """Measure methods on a dataset, row by row, so that an interruption loses nothing.
 
-Knows the two kinds of method: a harmonizer that is run here, and a folder of results that any other program made.
+Knows three kinds of method: a harmonizer, a painting network's own picture, and a folder of results of any program.
 """
 
 import hashlib
@@ -11,14 +11,26 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .. import __version__
 from ..errors import describe
-from ..harmonize import Harmonizer, identity
-from .dataset import Dataset, Item, Problem, Triplet, pair_outputs, quantize, read_opaque, read_triplet, size_text
+from ..harmonize import Harmonizer, Painter, identity
+from ..layers import Layers
+from .dataset import (
+    Dataset,
+    DatasetItem,
+    Problem,
+    Triplet,
+    pair_outputs,
+    quantize,
+    read_opaque,
+    read_triplet,
+    size_text,
+)
 from .measures import Measures, Reference
-from .rows import UNHARMONIZED, Row, read_rows, row_to_json, write_rows
+from .rows import UNHARMONIZED, EvaluationRow, read_rows, row_to_json, write_rows
 
 Progress = Callable[[int, int], None]  # done, total
 
@@ -26,7 +38,7 @@ _HASH_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Output:
+class MethodOutput:
     """A method's picture of one item."""
 
     picture: Tensor  # [1,3,H,W], 256 levels in [0,1]
@@ -44,32 +56,54 @@ class Method(Protocol):
     def source(self) -> str:
         """What it was made from."""
 
-    def weight(self, item: Item) -> str:
+    def weight(self, item: DatasetItem) -> str:
         """Hash what the picture depends on besides the item."""
 
-    def output(self, item: Item, triplet: Triplet) -> Output:
+    def output(self, item: DatasetItem, triplet: Triplet) -> MethodOutput:
         """Make the picture."""
 
 
 @dataclass(frozen=True)
 class HarmonizerMethod:
-    """A harmonizer run here: estimate, recolour, flatten."""
+    """A harmonizer: estimate a grid, recolor, composite."""
 
     name: str
     source: str
     harmonizer: Harmonizer
     weight_hash: str = ""
 
-    def weight(self, item: Item) -> str:
+    def weight(self, item: DatasetItem) -> str:
         """Hash of the checkpoint, the same for all items."""
         return self.weight_hash
 
-    def output(self, item: Item, triplet: Triplet) -> Output:
+    def output(self, item: DatasetItem, triplet: Triplet) -> MethodOutput:
         """Harmonize a triplet's composite, timed."""
         start = time.perf_counter()
+        layers = _layers(triplet)
         with torch.no_grad():
-            picture = triplet.layers.recolor(self.harmonizer(triplet.layers)).composite()
-        return Output(quantize(picture), time.perf_counter() - start)
+            picture = layers.recolor(self.harmonizer(layers)).composite()
+        return MethodOutput(quantize(picture), time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class PainterMethod:
+    """The picture that a network paints itself, resized to the composite; its background is repainted, too."""
+
+    name: str
+    source: str
+    painter: Painter
+    weight_hash: str = ""
+
+    def weight(self, item: DatasetItem) -> str:
+        """Hash of the checkpoint, the same for all items."""
+        return self.weight_hash
+
+    def output(self, item: DatasetItem, triplet: Triplet) -> MethodOutput:
+        """Paint a triplet's composite, timed."""
+        start = time.perf_counter()
+        size = triplet.composite.shape[2:]
+        painted = F.interpolate(self.painter.paint(_layers(triplet)), size, mode="bicubic", antialias=True)
+        return MethodOutput(quantize(painted), time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -80,23 +114,23 @@ class FolderMethod:
     source: str
     files: dict[str, Path] = field(repr=False)
 
-    def weight(self, item: Item) -> str:
+    def weight(self, item: DatasetItem) -> str:
         """Hash of the result's own file."""
         return file_hash(self.files[item.name])
 
-    def output(self, item: Item, triplet: Triplet) -> Output:
+    def output(self, item: DatasetItem, triplet: Triplet) -> MethodOutput:
         """Read a result."""
         picture = read_opaque(self.files[item.name])
         if picture.shape != triplet.truth.shape:
             raise ValueError(f"result is {size_text(picture)}, the composite {size_text(triplet.truth)}")
-        return Output(quantize(picture), None)
+        return MethodOutput(quantize(picture), None)
 
 
 @dataclass(frozen=True)
-class Report:
-    """The rows of the methods asked for, and what could not be measured."""
+class EvaluationReport:
+    """The rows of the requested methods, and what could not be measured."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[EvaluationRow, ...]
     problems: tuple[Problem, ...]
 
 
@@ -124,7 +158,7 @@ def evaluate(
     measures: Measures,
     rows_file: Path,
     progress: Progress = lambda done, total: None,
-) -> Report:
+) -> EvaluationReport:
     """Measure methods, and the untouched composites, on a dataset.
 
     Rows that are in `rows_file` already are kept where weights, data, version and measures are the same; each new row
@@ -141,27 +175,27 @@ def evaluate(
     known = {row.key: row for row in read_rows(rows_file)} if rows_file.is_file() else {}
     rows_file.parent.mkdir(parents=True, exist_ok=True)
     write_rows(rows_file, known.values())  # without a line cut short
-    rows: list[Row] = []
+    rows: list[EvaluationRow] = []
     problems = list(dataset.problems)
     with rows_file.open("a") as file:
         for done, item in enumerate(dataset.items):
             progress(done, len(dataset.items))
-            found, failed = _measure_item(item, methods, measures, known)
-            for row in found:
+            measured, failures = _measure_item(item, methods, measures, known)
+            for row in measured:
                 rows.append(row)
                 if known.get(row.key) != row:
                     file.write(f"{row_to_json(row)}\n")
                     file.flush()
-            problems += failed
+            problems += failures
     progress(len(dataset.items), len(dataset.items))
-    return Report(tuple(rows), tuple(problems))
+    return EvaluationReport(tuple(rows), tuple(problems))
 
 
 def _measure_item(
-    item: Item, methods: Sequence[Method], measures: Measures, known: dict[tuple[str, str], Row]
-) -> tuple[list[Row], list[Problem]]:
+    item: DatasetItem, methods: Sequence[Method], measures: Measures, known: dict[tuple[str, str], EvaluationRow]
+) -> tuple[list[EvaluationRow], list[Problem]]:
     """Measure on one item every method whose row is not known."""
-    rows: list[Row] = []
+    rows: list[EvaluationRow] = []
     problems: list[Problem] = []
     try:
         data = file_hash(item.composite, item.mask, item.truth)
@@ -185,11 +219,11 @@ def _measure_item(
     return rows, problems
 
 
-def _make_row(item: Item, method: Method, measures: Measures, reference: Reference, data: str) -> Row:
+def _make_row(item: DatasetItem, method: Method, measures: Measures, reference: Reference, data: str) -> EvaluationRow:
     """Run or read one method on one item, and measure."""
     output = method.output(item, reference.triplet)
     mask = reference.triplet.mask
-    return Row(
+    return EvaluationRow(
         item=item.name,
         method=method.name,
         scores=measures.score(output.picture, reference),
@@ -208,7 +242,12 @@ def _make_row(item: Item, method: Method, measures: Measures, reference: Referen
     )
 
 
-def _holds(row: Row, item: Item, method: Method, data: str, measures: Measures) -> bool:
+def _layers(triplet: Triplet) -> Layers:
+    """Make layers of a triplet: foreground and background are both the composite."""
+    return Layers(triplet.composite, triplet.mask, triplet.composite)
+
+
+def _holds(row: EvaluationRow, item: DatasetItem, method: Method, data: str, measures: Measures) -> bool:
     """Tell whether measuring again would give the same row."""
     same = (row.weight, row.data, row.source, row.version) == (method.weight(item), data, method.source, __version__)
     return same and set(measures.networks) <= set(row.networks)

@@ -8,7 +8,7 @@ from .backbones import WEIGHTS_VARIABLE, WeightsFolder, download_backbone, named
 from .dataset import Dataset, Problem, read_dataset
 from .measures import load_measures
 from .methods import methods_of_rows, open_methods
-from .rows import Row, read_rows
+from .rows import EvaluationRow, read_rows
 from .run import Method, Progress, evaluate
 from .table import render_tables
 
@@ -17,23 +17,24 @@ ROWS, TABLE = "rows.jsonl", "table.md"
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be measured, and where the rows go."""
+    """What to measure, and where the rows go."""
 
     dataset: Path
     methods: tuple[str, ...] = ()  # harmonizers and checkpoints, each perhaps as LABEL=NAME
     outputs: tuple[str, ...] = ()  # folders of results, each as LABEL=FOLDER
+    painted: bool = False  # also measure the pictures that painting networks make themselves
     folder: Path | None = None  # of rows and table
-    names: Path | None = None  # list of composites, in place of all
+    names: Path | None = None  # file that lists the composites to use; by default all
     weights: Path | None = None  # folder of metric weights
-    download: tuple[str, ...] = ()  # backbones to fetch into it
-    fresh: bool = False  # measure again what has rows
+    download: tuple[str, ...] = ()  # backbones to download into it
+    fresh: bool = False  # measure everything again, even if its rows are known
 
 
 @dataclass(frozen=True)
 class Session:
-    """An evaluation that was made, from which tables and figures are."""
+    """The results of an evaluation, from which tables and figures are made."""
 
-    rows: Sequence[Row]
+    rows: Sequence[EvaluationRow]
     problems: Sequence[Problem]
     dataset: Dataset | None
     methods: Sequence[Method]
@@ -47,7 +48,7 @@ def measure(request: Request, progress: Progress = lambda done, total: None) -> 
         ValueError: no such dataset, method or weights, or results that do not match the dataset by name.
     """
     dataset = read_dataset(request.dataset, request.names)
-    methods = open_methods(request.methods, request.outputs, dataset)
+    methods = open_methods(request.methods, request.outputs, dataset, request.painted)
     measures = load_measures(_weights(request))
     folder = request.folder or Path("out") / f"evaluate-{dataset.name}"
     if request.fresh:
@@ -74,11 +75,11 @@ def reopen(rows_file: Path, dataset: Path | None = None, names: Path | None = No
 
 
 def _weights(request: Request) -> WeightsFolder | None:
-    """Find the metric weights, fetching what was asked for."""
+    """Find the metric weights; download the requested ones first."""
     if request.download:
         given = request.weights or named_folder()
         if given is None:
-            raise ValueError(f"--download needs --weights or ${WEIGHTS_VARIABLE}: where to keep what is fetched")
+            raise ValueError(f"download needs a folder to save to: give weights, or set {WEIGHTS_VARIABLE}")
         for name in request.download:
             download_backbone(name, given)
     return weights_folder(request.weights)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..metrics import HARM_MARGIN
 from .identity import SKIN_GROUPS, skin_group
-from .rows import UNHARMONIZED, Row
+from .rows import UNHARMONIZED, EvaluationRow
 from .statistics import DRAWS, Choice, Estimate, Numbers, Resampler
 
 NEEDED_CHANGE_MSE = 1.0
@@ -76,8 +76,8 @@ class Board:
         ValueError: there are no rows, none of the untouched composites, or no item that all methods share.
     """
 
-    def __init__(self, rows: Sequence[Row], draws: int = DRAWS) -> None:
-        by_method: dict[str, dict[str, Row]] = {}
+    def __init__(self, rows: Sequence[EvaluationRow], draws: int = DRAWS) -> None:
+        by_method: dict[str, dict[str, EvaluationRow]] = {}
         for row in rows:
             by_method.setdefault(row.method, {})[row.item] = row
         if UNHARMONIZED not in by_method:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from .rows import Row
+from .rows import EvaluationRow
 from .statistics import Estimate
 from .summary import Board, Group, Summary
 
@@ -29,7 +29,7 @@ class Table:
     cells: Sequence[Sequence[str]]
 
 
-def render_tables(rows: Sequence[Row]) -> str:
+def render_tables(rows: Sequence[EvaluationRow]) -> str:
     """Make all tables of an evaluation.
 
     Raises:
@@ -52,7 +52,7 @@ def render_tables(rows: Sequence[Row]) -> str:
     return "\n\n".join([_caption(board), *(_render(table) for table in tables if table)]) + "\n"
 
 
-def tables_as_json(rows: Sequence[Row]) -> str:
+def tables_as_json(rows: Sequence[EvaluationRow]) -> str:
     """Give the same numbers as one JSON object."""
     board = Board(rows)
     return json.dumps(
