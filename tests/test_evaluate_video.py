@@ -1,6 +1,7 @@
 """Steadiness, measured: exact values for the measures, and whole runs on tiny clips."""
 
 import json
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -86,6 +87,15 @@ def test_a_chart_is_written_with_a_line_in_its_colour(tmp_path: Path) -> None:
     with Image.open(tmp_path / "chart.png") as chart:
         pixels = np.asarray(chart).reshape(-1, 3)
     assert (np.abs(pixels.astype(int) - (0, 114, 178)).max(axis=1) < 8).sum() > 100
+
+
+def test_without_matplotlib_nothing_is_measured(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["evaluate-video", "person.mp4", "place.mp4", "--mask", "mask.png", "-o", "out"]) == 2
+    assert "charts need Matplotlib, which is not installed; run pip install '.[evaluate]'" in capsys.readouterr().err
+    assert not (desk / "out").exists()
 
 
 @pytest.mark.parametrize(

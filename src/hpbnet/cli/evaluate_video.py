@@ -40,9 +40,12 @@ def command(
     from tqdm import tqdm
 
     from ..evaluation import video
+    from ..evaluation.chart import new_figure
     from ..models import load_network
     from ..video.sources import needs_matting
 
+    if folder is not None:
+        new_figure(1, 1)  # without Matplotlib, fail before the measurement and not after it
     chosen = tuple(video.parse_method(text) for text in methods or video.DEFAULT_METHODS)
     matting = load_network("matting") if needs_matting(portrait, settings.mask) else None
     with tqdm(unit="frame", file=sys.stderr, leave=False) as bar:
