@@ -1,8 +1,15 @@
-"""Measure every stage: one JSON object a line, {"stage", "size", "seconds" (median), "peak_mb"}.
+"""Measure every stage: one JSON object per line, {"stage", "size", "seconds" (median), "peak_mb"}.
 
-Each size runs in its own process, so that its peak memory is its own. Run it with nothing else busy.
+    python tools/bench.py [SIZE ...] [--compare REF [--rounds N]]
+
+By default the start of the command and all sizes are measured, each size in its own process, so that its peak memory is
+its own. With --compare the files here and another commit are measured alternately, since a computer's own speed drifts,
+and each line is {"stage", "size", "before", "after" (medians, seconds), "ratio" (median of after / before over the
+rounds), "lowest", "highest", "peak_mb_before", "peak_mb_after"}. Each commit is measured by its own tools/bench.py; a
+stage that only one of them has is left out. Run it with nothing else busy.
 """
 
+import argparse
 import json
 import resource
 import statistics
@@ -10,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from checkout import ROOT, checkout, environment
 
 SIZES = ("512x512", "1920x1080", "4000x3000")
 REPEATS = 5
@@ -94,8 +103,8 @@ def bench_process(stage: str, size: str, command: list[str]) -> None:
     report(stage, size, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
 
-def main() -> None:
-    """Measure help, a cold start, and each size in its own process."""
+def bench_start() -> None:
+    """Measure `--help`, and the first picture from a cold start."""
     hpbnet = [sys.executable, "-m", "hpbnet"]
     bench_process("help", "", [*hpbnet, "--help"])  # before anything large is loaded here: a child starts with our size
 
@@ -110,9 +119,65 @@ def main() -> None:
         write_picture(background, to_planes(data.rocket()))
         compose = ["compose", str(portrait), str(background), "-o", str(Path(folder) / "out.png")]
         bench_process("cold_start", "512x512", [*hpbnet, *compose])
-    for size in SIZES:
-        subprocess.run([sys.executable, __file__, size], check=True)
+
+
+def compare(reference: str, sizes: Sequence[str], rounds: int) -> None:
+    """Measure another commit and the files here alternately, and print ratios."""
+    before: dict[tuple[str, str], list[dict[str, float]]] = {}
+    after: dict[tuple[str, str], list[dict[str, float]]] = {}
+    with checkout(reference) as tree:
+        for number in range(rounds):
+            order = [(tree, before), (ROOT, after)]
+            for folder, rows in order if number % 2 == 0 else order[::-1]:
+                for key, row in measured(folder, sizes).items():
+                    rows.setdefault(key, []).append(row)
+    for (stage, size), rows in after.items():
+        if (stage, size) in before:
+            print(json.dumps({"stage": stage, "size": size} | comparison(before[stage, size], rows)), flush=True)
+
+
+def measured(tree: Path, sizes: Sequence[str]) -> dict[tuple[str, str], dict[str, float]]:
+    """Run the bench of a folder with the repository's files -> its rows by stage and size."""
+    rows = {}
+    for size in sizes or [""]:  # "": everything
+        command = [sys.executable, str(tree / "tools" / "bench.py"), *([size] if size else [])]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment(tree), text=True).stdout
+        for row in map(json.loads, output.splitlines()):
+            rows[row["stage"], row["size"]] = row
+    return rows
+
+
+def comparison(before: Sequence[dict[str, float]], after: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Compare the rows of one stage, a pair per round."""
+    ratios = [new["seconds"] / old["seconds"] for old, new in zip(before, after, strict=True)]
+    return {
+        "before": statistics.median(row["seconds"] for row in before),
+        "after": statistics.median(row["seconds"] for row in after),
+        "ratio": round(statistics.median(ratios), 3),
+        "lowest": round(min(ratios), 3),
+        "highest": round(max(ratios), 3),
+        "peak_mb_before": max(row["peak_mb"] for row in before),
+        "peak_mb_after": max(row["peak_mb"] for row in after),
+    }
+
+
+def main() -> None:
+    """Parse, and measure what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", metavar="SIZE", help=f"WIDTHxHEIGHT; by default {', '.join(SIZES)}")
+    parser.add_argument("--compare", metavar="REF", help="a commit, branch or tag to compare with")
+    parser.add_argument("--rounds", type=int, default=3, help="with --compare: runs of each commit (default: 3)")
+    arguments = parser.parse_args()
+    if arguments.compare:
+        compare(arguments.compare, arguments.sizes, arguments.rounds)
+    elif len(arguments.sizes) == 1:
+        bench_size(arguments.sizes[0])
+    else:
+        if not arguments.sizes:
+            bench_start()
+        for size in arguments.sizes or SIZES:
+            subprocess.run([sys.executable, __file__, size], check=True)
 
 
 if __name__ == "__main__":
-    bench_size(sys.argv[1]) if len(sys.argv) > 1 else main()
+    main()
