@@ -5,13 +5,22 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench bench-video docs clean
+# What a new user needs to know after `make demo` or `make test`: the command is not on the PATH.
+define HOW_TO_RUN
+@echo
+@echo "hpbnet is installed in $(VENV). Run it as $(BIN)/hpbnet, for example: $(BIN)/hpbnet --help"
+@echo "To call it as hpbnet, activate the environment first: source $(BIN)/activate"
+endef
 
-demo: $(VENV)/.demo  ## compose two pictures that come with scikit-image
+.PHONY: demo test check wheel bench bench-video docs clean
+
+demo: $(VENV)/.demo  ## compose two example pictures, which come with scikit-image
 	$(BIN)/python tools/demo.py demo
+	$(HOW_TO_RUN)
 
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/python -m pytest
+	$(HOW_TO_RUN)
 
 check: $(VENV)/.dev  ## format, lint, types, architecture
 	$(BIN)/ruff format --check src tests tools runs
@@ -19,13 +28,16 @@ check: $(VENV)/.dev  ## format, lint, types, architecture
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
-bench: $(VENV)/.dev  ## one JSON object a line: stage, size, seconds, peak_mb
-	@$(BIN)/python tools/bench.py
+wheel: $(VENV)/.dev  ## build the wheel, install it into a new environment, compose a picture with it
+	$(BIN)/python tools/check_wheel.py
 
-bench-video: $(VENV)/.dev  ## one JSON object a line: size, fps, peak_mb, shares; CLIP=file for a clip of your own
+bench: $(VENV)/.dev  ## one JSON object a line: stage, size, seconds, peak_mb; COMPARE=commit to compare two commits
+	@$(BIN)/python tools/bench.py $(if $(COMPARE),--compare $(COMPARE))
+
+bench-video: $(VENV)/.dev  ## one JSON object a line: size, fps, peak_mb, shares; CLIP=file to use another clip
 	@$(BIN)/python tools/bench_video.py $(CLIP)
 
-docs: $(VENV)/.dev  ## write docs/cli.md again from the commands' own help
+docs: $(VENV)/.dev  ## write docs/cli.md from the commands' help
 	$(BIN)/python tools/document_commands.py
 
 clean:
