@@ -126,7 +126,7 @@ def test_numbers_can_be_had_as_json(dataset: Dataset, capsys: pytest.CaptureFixt
         (["pairs", "--method", "reinhard", "--painted"], "painted: no method paints a picture of its own"),
         (["pairs", "--method", "reinhard", "--method", "reinhard"], "two methods are called reinhard"),
         (["--from-rows", "nowhere.jsonl"], "nowhere.jsonl: No such file"),
-        (["--from-rows", "words.txt"], "words.txt holds no rows of an evaluation"),
+        (["--from-rows", "words.txt"], "words.txt has no rows of an evaluation"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_two(

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709, as color.LUMA: a module of floor 0 imports no other
+from .color import LUMA
+
 _BAND_PIXELS = 1 << 15  # a band's coefficients then stay in the processor's cache
 
 Window = tuple[int, int, int, int]  # top, left, bottom, right [px]; bottom and right exclusive
@@ -155,7 +156,7 @@ def _luma_terms(matrix: Tensor) -> Tensor:
 def _luma_steps(image: Tensor, depth: int) -> Tensor:
     """Compute the f_d of `_luma_terms` for d = 1..D-1: [...,3,H,W] -> [...,D-1,H,W]."""
     red, green, blue = image.split(1, dim=-3)
-    position = (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue) * depth - 0.5
+    position = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue) * depth - 0.5
     steps = torch.arange(depth - 1, dtype=image.dtype, device=image.device).view(-1, 1, 1)
     weights: Tensor = (position - steps).clamp(0.0, 1.0)
     return weights
@@ -265,7 +266,7 @@ def _moments(source: Tensor, target: Tensor, weight: Tensor, shape: tuple[int, i
     after = torch.cat([before, target], dim=1)  # [B,7,H,W]
     products = (after[:, :, None] * (before * weight)[:, None]).flatten(1, 2)  # [B,28,H,W]
     red, green, blue = source.split(1, dim=1)
-    position = (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue) * depth - 0.5
+    position = (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue) * depth - 0.5
     position = position.clamp(0, depth - 1)
     down, across = _weights(source.shape[2], height, source).T, _weights(source.shape[3], width, source)
     slices = []

@@ -1,4 +1,4 @@
-"""The published weights that metrics need: where they lie, and which can be downloaded.
+"""The published weights that metrics need: where they are, and which can be downloaded.
 
 Knows file names only. A torchvision file carries the beginning of its SHA-256 in its name; a file whose name has one
 is always verified, and only such files are ever downloaded.
@@ -28,7 +28,7 @@ _STEMS = {"squeezenet": "squeezenet1_1", "alexnet": "alexnet", "vgg16": "vgg16",
 
 @dataclass(frozen=True)
 class WeightsFolder:
-    """A folder that holds some of the published weights."""
+    """A folder with some of the published weights."""
 
     path: Path
 
@@ -84,7 +84,7 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
     """Read a published file of tensors; if its name carries a checksum, the file is verified first.
 
     Raises:
-        ValueError: the file is damaged, not the published one, or holds something else.
+        ValueError: the file is damaged, not the published one, or has something else in it.
         OSError: it cannot be opened.
     """
     if checksum := checksum_in_name(path.name):

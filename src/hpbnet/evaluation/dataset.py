@@ -73,7 +73,7 @@ def read_dataset(folder: Path, names: Path | None = None) -> Dataset:
     """List the triplets of a folder.
 
     Args:
-        folder: holds composite_images/, masks/ and real_images/, or subsets that do (iHarmony4, whose test lists are
+        folder: has composite_images/, masks/ and real_images/, or subsets that do (iHarmony4, whose test lists are
             obeyed if they are there).
         names: a file that lists the composites to use, one a line; by default all are used.
 
@@ -103,7 +103,7 @@ def read_dataset(folder: Path, names: Path | None = None) -> Dataset:
         problems += [Problem(name, f"is listed in {names}, but there is no such composite") for name in unknown]
     if not items:
         reason = f"; {problems[0].name} {problems[0].reason}" if problems else ""
-        raise ValueError(f"{folder} holds no complete triplet{reason}")
+        raise ValueError(f"{folder} has no complete triplet{reason}")
     return Dataset(folder.resolve().name, tuple(items), tuple(problems))
 
 
@@ -152,10 +152,10 @@ def pair_outputs(folder: Path, items: tuple[DatasetItem, ...]) -> dict[str, Path
     for path in _pictures(folder, recursive=True):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in files:
-            raise ValueError(f"{folder} holds {name} twice: {files[name].name} and {path.name}")
+            raise ValueError(f"{folder} has {name} twice: {files[name].name} and {path.name}")
         files[name] = path
     expected = {item.name for item in items}
-    if files.keys() != expected:  # perhaps the subsets' results lie in one folder
+    if files.keys() != expected:  # perhaps the subsets' results are in one folder
         bare = {item.name: item.name.split("/")[-1] for item in items}
         if files.keys() == set(bare.values()) and len(files) == len(items):
             return {name: files[short] for name, short in bare.items()}

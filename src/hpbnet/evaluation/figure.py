@@ -26,7 +26,7 @@ def choose_items(rows: Sequence[EvaluationRow], method: str, count: int, worst: 
     """Choose items that needed a change, by a method's MSE: the highest, or evenly from lowest to highest.
 
     Raises:
-        ValueError: the rows hold no such method.
+        ValueError: the rows have no such method.
     """
     board = Board(rows)
     if method not in board.methods:

@@ -28,7 +28,7 @@ _DISTS_SIDE = 256  # [px] DISTS is published for pictures whose shorter side has
 
 @dataclass(frozen=True)
 class Scores:
-    """What was measured on one output; None where its network is not at hand."""
+    """What was measured on one output; None where its network is not loaded."""
 
     mse: float  # whole picture, 0-255 scale
     psnr: float  # [dB]
@@ -74,7 +74,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Measures:
-    """The measures at hand; without networks those that need none."""
+    """The available measures; without networks those that need none."""
 
     lpips: Mapping[str, _Lpips] = field(default_factory=dict)
     dists: _Dists | None = None
@@ -84,7 +84,7 @@ class Measures:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Names of the networks at hand, which decide what a row can hold."""
+        """Names of the loaded networks, which decide the columns that a row can have."""
         others = {"dists": self.dists is not None, "identity": self.embedder is not None}
         others["yunet"] = isinstance(self.find_face, YuNet)
         return (*(f"lpips_{name}" for name in self.lpips), *(name for name, there in others.items() if there))
@@ -138,7 +138,7 @@ class Measures:
 
 
 def load_measures(weights: WeightsFolder | None) -> Measures:
-    """Load every network whose files are at hand; a notice says what is missing for the others."""
+    """Load every network whose files are available; a notice says what is missing for the others."""
     lpips: dict[str, _Lpips] = {}
     notices = []
     for name, (backbone, build) in _LPIPS.items():

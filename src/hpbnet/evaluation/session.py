@@ -42,7 +42,7 @@ class Session:
 
 
 def measure(request: Request, progress: Progress = lambda done, total: None) -> Session:
-    """Measure; afterwards the folder holds rows.jsonl and table.md.
+    """Measure, and write rows.jsonl and table.md into the folder.
 
     Raises:
         ValueError: no such dataset, method or weights, or results that do not match the dataset by name.
@@ -67,7 +67,7 @@ def reopen(rows_file: Path, dataset: Path | None = None, names: Path | None = No
     """
     rows = read_rows(rows_file)
     if not rows:
-        raise ValueError(f"{rows_file} holds no rows of an evaluation")
+        raise ValueError(f"{rows_file} has no rows of an evaluation")
     if dataset is None:
         return Session(rows, (), None, ())
     data = read_dataset(dataset, names)

@@ -17,7 +17,7 @@ _BLOCK = 100  # draws at once, so that thousands of items need little memory
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, and between what bounds it would lie in 95 of 100 draws of portraits."""
+    """A number, and the bounds that contain it in 95 of 100 draws of portraits."""
 
     value: float
     low: float
@@ -54,13 +54,13 @@ class Resampler:
             return None
         order = np.argsort(values[chosen])
         ranked, portraits = values[chosen][order], self._portraits[chosen][order]
-        found = []
+        quantiles = []
         for start in range(0, len(self._times), _BLOCK):
             reached = self._times[start : start + _BLOCK, portraits].cumsum(axis=1)
             total = reached[:, -1:]
             index = (reached < np.maximum(share * total, 1e-9)).sum(axis=1).clip(0, len(ranked) - 1)
-            found.append(np.where(total[:, 0] > 0, ranked[index], np.nan))
-        return _estimate(np.concatenate(found))
+            quantiles.append(np.where(total[:, 0] > 0, ranked[index], np.nan))
+        return _estimate(np.concatenate(quantiles))
 
 
 def _estimate(statistic: Numbers) -> Estimate:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Series = NDArray[np.float64]  # [T]
 
-_STILL = 4.0  # change of a pixel, of 255, up to which it stands still
+_STILL = 4.0  # change of a pixel, of 255, up to which it counts as still
 
 
 @dataclass(frozen=True)

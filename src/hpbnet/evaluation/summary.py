@@ -1,4 +1,4 @@
-"""Sum rows up: what each method reached, on the items that all methods have.
+"""Summarize rows: the scores of each method on the items that all methods have.
 
 Knows which items count for what. Pairs that needed no change (the composite's MSE is at most 1) count apart, since
 there every method can only lose. Knows nothing of how a table looks.
@@ -28,7 +28,7 @@ RATIOS = ("mse", "fmse", "ciede2000", "lightness", "chroma", "lpips_squeeze", "l
 
 @dataclass(frozen=True)
 class Summary:
-    """What one method reached; means, ratios and rates are over the pairs that needed a change."""
+    """The scores of one method; means, ratios and rates are over the pairs that needed a change."""
 
     method: str
     weight: str
@@ -82,7 +82,9 @@ class Board:
             by_method.setdefault(row.method, {})[row.item] = row
         if UNHARMONIZED not in by_method:
             raise ValueError(f"there are no rows of the untouched composites ({UNHARMONIZED}); nothing can be compared")
-        self.items = [item for item in by_method[UNHARMONIZED] if all(item in found for found in by_method.values())]
+        self.items = [
+            item for item in by_method[UNHARMONIZED] if all(item in rows_of for rows_of in by_method.values())
+        ]
         if not self.items:
             raise ValueError(f"no item has rows of all methods ({', '.join(by_method)})")
         self.left_out = len({row.item for row in rows}) - len(self.items)
@@ -112,7 +114,7 @@ class Board:
         return chosen
 
     def summary(self, method: str) -> Summary:
-        """Sum one method up."""
+        """Summarize one method."""
         resampler, needed = self._resampler, self.needed
         harmed = self._harmed(method)
         seconds = [row.seconds for row in self.rows[method] if row.seconds is not None]
@@ -150,7 +152,7 @@ class Board:
         for row in self.rows[UNHARMONIZED]:
             if row.typology is not None:
                 angles.setdefault(row.portrait, []).append(row.typology)
-        tones = {portrait: skin_group(float(np.median(found))) for portrait, found in angles.items()}
+        tones = {portrait: skin_group(float(np.median(values))) for portrait, values in angles.items()}
         labels = np.array([tones.get(row.portrait, "") for row in self.rows[UNHARMONIZED]])
         return self._split(labels, [name for name, _ in SKIN_GROUPS])
 

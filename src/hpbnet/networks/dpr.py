@@ -2,7 +2,7 @@
 
 Knows lightness in, lightness under another light out, and how the authors' tensors are named. Knows nothing of colour,
 masks or where a light comes from. An hourglass of four scales whose innermost features carry 27 channels of lighting;
-they are replaced by what the wanted light is mapped to.
+they are replaced by features of the target light.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class Lighting(nn.Module):
-    """The innermost module: reads the present light from the features and writes the wanted one in its place."""
+    """The innermost module: predicts the present light from the features and puts the target light in its place."""
 
     def __init__(self, light_width: int, hidden_width: int) -> None:
         super().__init__()
@@ -57,12 +57,12 @@ class Lighting(nn.Module):
         self.post_FC2 = nn.Conv2d(hidden_width, light_width, 1, bias=False)
 
     def forward(self, features: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
-        """Map features [B,C,h,w] and the wanted light [B,9,1,1] -> features, the light they had [B,9,1,1]."""
+        """Map features [B,C,h,w] and the target light [B,9,1,1] -> features, the light they had [B,9,1,1]."""
         width = self.predict_FC1.in_channels
-        found = self.predict_FC2(self.predict_relu1(self.predict_FC1(features[:, :width].mean((2, 3), keepdim=True))))
-        wanted = self.post_FC2(self.post_relu1(self.post_FC1(light))).relu()
-        wanted = wanted.expand(-1, -1, *features.shape[2:])
-        return torch.cat([wanted, features[:, width:]], dim=1), found
+        present = self.predict_FC2(self.predict_relu1(self.predict_FC1(features[:, :width].mean((2, 3), keepdim=True))))
+        target = self.post_FC2(self.post_relu1(self.post_FC1(light))).relu()
+        target = target.expand(-1, -1, *features.shape[2:])
+        return torch.cat([target, features[:, width:]], dim=1), present
 
 
 class Hourglass(nn.Module):
@@ -76,10 +76,10 @@ class Hourglass(nn.Module):
         self.low2 = Block(inner_width, width, nn.InstanceNorm2d)
 
     def forward(self, x: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
-        """Map [B,C,H,W] and a light [B,9,1,1] -> [B,C,H,W] and the light found."""
-        low, found = self.middle(self.low1(max_pool2d(x, 2)), light)
+        """Map [B,C,H,W] and a light [B,9,1,1] -> [B,C,H,W] and the light it had."""
+        low, present = self.middle(self.low1(max_pool2d(x, 2)), light)
         low = interpolate(self.low2(low), scale_factor=2.0, mode="nearest")
-        return low + self.upper(x), found
+        return low + self.upper(x), present
 
 
 class Dpr(nn.Module):
@@ -109,13 +109,13 @@ class Dpr(nn.Module):
         lightness: Tensor,  # [B,1,H,W] CIE L / 100
         light: Tensor,  # [B,9] SH order 1, Y, Z, X, YX, YZ, 3Z2-1, XZ, X2-Y2; X right, Z up, Y away from the camera
     ) -> tuple[Tensor, Tensor]:
-        """Return the lightness under the wanted light [B,1,H,W] and the light the portrait had [B,9]."""
+        """Return the lightness under the target light [B,1,H,W] and the light the portrait had [B,9]."""
         x = self.pre_bn(self.pre_conv(lightness)).relu()
-        x, found = self.hourglass(x, light[:, :, None, None])
+        x, present = self.hourglass(x, light[:, :, None, None])
         x = self.bn_1(self.conv_1(x)).relu()
         x = self.bn_2(self.conv_2(x)).relu()
         x = self.bn_3(self.conv_3(x)).relu()
-        return self.output(x).sigmoid(), found[:, :, 0, 0]
+        return self.output(x).sigmoid(), present[:, :, 0, 0]
 
 
 def from_published(tensors: dict[str, Tensor]) -> Dpr:

@@ -174,7 +174,7 @@ def grow(network: HPBNet) -> HPBNet:
     grown = HPBNet(config)
     old, state = network.state_dict(), grown.state_dict()
     for name, value in old.items():
-        moved = re.sub(r"(?<=encoder\.)\d+", lambda found: str(int(found[0]) + 1), name)
+        moved = re.sub(r"(?<=encoder\.)\d+", lambda match: str(int(match[0]) + 1), name)
         if state[moved].shape == value.shape:  # all but the convolution that saw the composite itself
             state[moved] = value.clone()
     for index, gain in enumerate((1.0, 1 / GAIN, 1 / GAIN)):

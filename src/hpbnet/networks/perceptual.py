@@ -1,7 +1,7 @@
 """Feature stacks that perceptual losses and metrics look through: VGG, AlexNet, SqueezeNet.
 
 Knows architectures and which of their activations count; the layers are numbered as in the published files, so that
-those load strictly. Knows neither where weights lie nor the formulas of LPIPS and DISTS (those are in `metrics`).
+those load strictly. Knows neither where weights are nor the formulas of LPIPS and DISTS (those are in `metrics`).
 
 Every stack takes sRGB [B,3,H,W] in [0,1]. Sources: Simonyan and Zisserman 2015 (VGG), Krizhevsky 2014 (AlexNet),
 Iandola et al. 2016 (SqueezeNet 1.1), Zhang et al. 2018 (LPIPS: which activations), Ding et al. 2020 (DISTS: pooling).
@@ -143,15 +143,15 @@ def load_frozen(stack: Stack, tensors: Mapping[str, Tensor]) -> Stack:
     Raises:
         ValueError: a tensor is missing or of another shape.
     """
-    wanted = stack.state_dict()
-    missing = [name for name in wanted if name not in tensors]
+    expected = stack.state_dict()
+    missing = [name for name in expected if name not in tensors]
     if missing:
         raise ValueError(f"these weights are not for {type(stack).__name__}: {missing[0]} is missing")
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         if tensors[name].shape != tensor.shape:
-            found = tuple(tensors[name].shape)
-            raise ValueError(f"these weights are not for this stack: {name} is {found}, not {tuple(tensor.shape)}")
-    stack.load_state_dict({name: tensors[name] for name in wanted}, strict=True)
+            shape = tuple(tensors[name].shape)
+            raise ValueError(f"these weights are not for this stack: {name} is {shape}, not {tuple(tensor.shape)}")
+    stack.load_state_dict({name: tensors[name] for name in expected}, strict=True)
     return stack.eval().requires_grad_(False)
 
 

@@ -313,7 +313,7 @@ def modulated_convolution(
 
 
 def low_pass(x: Tensor, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
-    """Filter every channel of [B,C,H,W] by the separable taps; zeros lie outside."""
+    """Filter every channel of [B,C,H,W] by the separable taps; padded with zeros."""
     return F.conv2d(x, _kernel(x, gain), padding=padding, stride=stride, groups=x.shape[1])
 
 

@@ -116,7 +116,7 @@ class EncoderScale(nn.Module):
 
 
 class DecoderScale(nn.Module):
-    """Three convolutions over what lies below, the skip and the estimate so far; then the residual."""
+    """Three convolutions over the coarser features, the skip and the estimate so far; then the residual."""
 
     def __init__(self, below: int, width: int, outputs: int = 3) -> None:
         super().__init__()
