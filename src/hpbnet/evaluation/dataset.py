@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..image import read_mask, read_picture
 from ..synthesis.portraits import SUFFIXES
+from ..triplet import Triplet
 
 COMPOSITES, MASKS, TRUTHS = "composite_images", "masks", "real_images"
 
@@ -58,15 +59,6 @@ class Dataset:
     name: str
     items: tuple[DatasetItem, ...]
     problems: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True)
-class Triplet:
-    """A triplet in memory."""
-
-    composite: Tensor  # [1,3,H,W] sRGB in [0,1]
-    mask: Tensor  # [1,1,H,W] alpha of the foreground
-    truth: Tensor  # [1,3,H,W] sRGB in [0,1]
 
 
 def read_dataset(folder: Path, names: Path | None = None) -> Dataset:

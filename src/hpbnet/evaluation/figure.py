@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..image import read_picture, write_picture
 from ..image.picture import to_samples
-from .dataset import Dataset, Triplet, read_triplet
+from ..triplet import Triplet
+from .dataset import Dataset, read_triplet
 from .rows import UNHARMONIZED, EvaluationRow
 from .run import Method
 from .summary import Board

@@ -14,8 +14,9 @@ from .. import metrics
 from ..color import rgb_to_lab
 from ..networks import perceptual
 from ..networks.face import MobileFaceNet
+from ..triplet import Triplet
 from .backbones import WeightsFolder, read_tensors
-from .dataset import PhotoLight, Triplet
+from .dataset import PhotoLight
 from .identity import Box, FaceFinder, YuNet, embed, load_embedder, load_face_finder, points_from_box, typology_angle
 
 _LPIPS = {  # heads -> backbone, builder

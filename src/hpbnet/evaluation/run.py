@@ -17,18 +17,8 @@ from torch import Tensor
 from .. import __version__
 from ..errors import describe
 from ..harmonize import Harmonizer, Painter, identity
-from ..layers import Layers
-from .dataset import (
-    Dataset,
-    DatasetItem,
-    Problem,
-    Triplet,
-    pair_outputs,
-    quantize,
-    read_opaque,
-    read_triplet,
-    size_text,
-)
+from ..triplet import Triplet
+from .dataset import Dataset, DatasetItem, Problem, pair_outputs, quantize, read_opaque, read_triplet, size_text
 from .measures import Measures, Reference
 from .rows import UNHARMONIZED, EvaluationRow, read_rows, row_to_json, write_rows
 
@@ -79,7 +69,7 @@ class HarmonizerMethod:
     def output(self, item: DatasetItem, triplet: Triplet) -> MethodOutput:
         """Harmonize a triplet's composite, timed."""
         start = time.perf_counter()
-        layers = _layers(triplet)
+        layers = triplet.layers
         with torch.no_grad():
             picture = layers.recolor(self.harmonizer(layers)).composite()
         return MethodOutput(quantize(picture), time.perf_counter() - start)
@@ -102,7 +92,7 @@ class PainterMethod:
         """Paint a triplet's composite, timed."""
         start = time.perf_counter()
         size = triplet.composite.shape[2:]
-        painted = F.interpolate(self.painter.paint(_layers(triplet)), size, mode="bicubic", antialias=True)
+        painted = F.interpolate(self.painter.paint(triplet.layers), size, mode="bicubic", antialias=True)
         return MethodOutput(quantize(painted), time.perf_counter() - start)
 
 
@@ -240,11 +230,6 @@ def _make_row(item: DatasetItem, method: Method, measures: Measures, reference: 
         seconds=output.seconds,
         typology=reference.typology,
     )
-
-
-def _layers(triplet: Triplet) -> Layers:
-    """Make layers of a triplet: foreground and background are both the composite."""
-    return Layers(triplet.composite, triplet.mask, triplet.composite)
 
 
 def _holds(row: EvaluationRow, item: DatasetItem, method: Method, data: str, measures: Measures) -> bool:
