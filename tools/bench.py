@@ -68,7 +68,7 @@ def bench_size(size: str) -> None:
 
     import hpbnet
     from hpbnet.image.picture import to_planes, to_samples
-    from hpbnet.matte import estimate_alpha, estimate_foreground
+    from hpbnet.matte import estimate_foreground
 
     width, height = map(int, size.split("x"))
     side = max(width, height)
@@ -79,12 +79,13 @@ def bench_size(size: str) -> None:
         for picture in (data.astronaut(), data.rocket())
     )
     pipeline = hpbnet.Pipeline.from_pretrained()
-    assert pipeline.matting is not None
+    matting = pipeline.matting
+    assert matting is not None
     planes = to_planes(portrait)
     measure("total", size, lambda: to_samples(pipeline(portrait, background).image))
     with torch.no_grad():
-        alpha = estimate_alpha(pipeline.matting, planes)
-        measure("matte", size, lambda: estimate_alpha(pipeline.matting, planes))
+        alpha = matting(planes)
+        measure("matte", size, lambda: matting(planes))
         measure("foreground", size, lambda: estimate_foreground(planes, alpha))
         layers = hpbnet.Layers(estimate_foreground(planes, alpha), alpha, to_planes(background))
         grid = pipeline.harmonizer(layers)
@@ -141,8 +142,10 @@ def measured(tree: Path, sizes: Sequence[str]) -> dict[tuple[str, str], dict[str
     rows = {}
     for size in sizes or [""]:  # "": everything
         command = [sys.executable, str(tree / "tools" / "bench.py"), *([size] if size else [])]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment(tree), text=True).stdout
-        for row in map(json.loads, output.splitlines()):
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, env=environment(tree), text=True)
+        if done.returncode:
+            raise SystemExit(f"tools/bench.py of {tree} failed")
+        for row in map(json.loads, done.stdout.splitlines()):
             rows[row["stage"], row["size"]] = row
     return rows
 
