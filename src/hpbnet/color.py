@@ -84,6 +84,24 @@ def masked_covariance(image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return mean.flatten(-3), (centred * share) @ centred.transpose(-2, -1)
 
 
+def monge_kantorovich(
+    own: Tensor,  # [B,3,3] covariance before
+    goal: Tensor,  # [B,3,3] covariance after
+    least: float = 1e-12,  # eigenvalues of `own` are raised to it: a flat colour must not be stretched without end
+) -> Tensor:
+    """Return the symmetric map [B,3,3] that takes one covariance to another with the least movement [PK07]."""
+    root, inverse_root = _matrix_roots(own, least)
+    middle, _ = _matrix_roots(root @ goal @ root, least=0.0)
+    return inverse_root @ middle @ inverse_root
+
+
+def _matrix_roots(matrix: Tensor, least: float) -> tuple[Tensor, Tensor]:
+    """Square root and inverse square root of symmetric [B,3,3], eigenvalues kept from a floor up."""
+    values, vectors = torch.linalg.eigh(matrix)
+    roots = values.clamp_min(least).sqrt()
+    return (vectors * roots[:, None]) @ vectors.mT, (vectors / roots[:, None].clamp_min(1e-12)) @ vectors.mT
+
+
 def _mix(image: Tensor, matrix: Tensor) -> Tensor:
     """Multiply the channels of [...,3,H,W] by a 3x3 matrix."""
     return torch.einsum("ij,...jhw->...ihw", matrix.to(image), image)

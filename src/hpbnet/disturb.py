@@ -18,6 +18,7 @@ from .color import (
     luma,
     masked_covariance,
     masked_mean_and_deviation,
+    monge_kantorovich,
     rgb_to_lab,
     xyz_to_rgb,
 )
@@ -131,12 +132,10 @@ def transfer_color_reinhard(
 
 
 def transfer_color_covariance(image: Tensor, weight: Tensor, reference: Tensor, reference_weight: Tensor) -> Tensor:
-    """Move mean and covariance in RGB to the reference's by the Monge-Kantorovitch map [PK07]; shapes as Reinhard's."""
+    """Move mean and covariance in RGB to the reference's by the Monge-Kantorovich map [PK07]; shapes as Reinhard's."""
     mean, covariance = masked_covariance(image, weight)
     new_mean, new_covariance = masked_covariance(reference, reference_weight)
-    root, inverse_root = _matrix_roots(covariance)
-    inner, _ = _matrix_roots(root @ new_covariance @ root, least=0.0)
-    matrix = inverse_root @ inner @ inverse_root
+    matrix = monge_kantorovich(covariance, new_covariance, least=1e-5)
     moved = torch.einsum("bij,bjhw->bihw", matrix, image - mean[:, :, None, None]) + new_mean[:, :, None, None]
     return moved.clamp(0.0, 1.0)
 
@@ -224,14 +223,6 @@ def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     share = (x - knots[right - 1]) / (knots[right] - knots[right - 1]).clamp_min(1e-6)
     beyond = x - x.clamp(knots[0], knots[-1])
     return torch.lerp(values[right - 1], values[right], share.clamp(0.0, 1.0)) + beyond
-
-
-def _matrix_roots(covariance: Tensor, least: float = 1e-5) -> tuple[Tensor, Tensor]:
-    """Square root and inverse square root of symmetric [B,3,3], eigenvalues kept from a floor up."""
-    values, vectors = torch.linalg.eigh(covariance)
-    roots = values.clamp_min(least).sqrt()
-    flipped = vectors.transpose(1, 2)
-    return (vectors * roots[:, None]) @ flipped, (vectors / roots[:, None].clamp_min(1e-12)) @ flipped
 
 
 def _polynomial(coefficients: tuple[float, float, float, float], x: Tensor) -> Tensor:

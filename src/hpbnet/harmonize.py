@@ -19,7 +19,14 @@ import torch
 from torch import Tensor
 
 from .affine_grid import AffineGrid
-from .color import lab_to_rgb, masked_covariance, masked_mean, masked_mean_and_deviation, rgb_to_lab
+from .color import (
+    lab_to_rgb,
+    masked_covariance,
+    masked_mean,
+    masked_mean_and_deviation,
+    monge_kantorovich,
+    rgb_to_lab,
+)
 from .color_temperature import match_color_temperature
 from .layers import Layers
 from .models import embedded, load_network
@@ -77,15 +84,15 @@ def covariance(layers: Layers) -> AffineGrid:
     judged = judge(small, rgb_to_lab(small.foreground), rgb_to_lab(small.background))
     _, own = masked_covariance(small.foreground, judged.neutral_foreground)
     _, goal = masked_covariance(small.background, judged.neutral_background)
-    matrix = monge_kantorovich(own, goal, _PART_OF_SPREAD * judged.tint_certain[:, 0, 0], _MOST_SPREAD)
+    matrix = partial_monge_kantorovich(own, goal, _PART_OF_SPREAD * judged.tint_certain[:, 0, 0], _MOST_SPREAD)
     mean = masked_mean(small.foreground, small.alpha)
     new_mean = lab_to_rgb(rgb_to_lab(mean) + judged.shift).clamp(0.0, 1.0)
     offset = new_mean[..., 0] - matrix @ mean[..., 0]  # [B,3,1]
     return AffineGrid.uniform(torch.cat([matrix, offset], dim=-1))
 
 
-def monge_kantorovich(own: Tensor, goal: Tensor, part: Tensor | float = 1.0, most: float = torch.inf) -> Tensor:
-    """Return the symmetric map [B,3,3] that takes one covariance [B,3,3] to another with the least movement [PK07].
+def partial_monge_kantorovich(own: Tensor, goal: Tensor, part: Tensor | float = 1.0, most: float = torch.inf) -> Tensor:
+    """Return the Monge-Kantorovich map [B,3,3] of covariances, gone a part of the way and with limits.
 
     Args:
         own: covariance before.
@@ -94,9 +101,7 @@ def monge_kantorovich(own: Tensor, goal: Tensor, part: Tensor | float = 1.0, mos
         most: limit of the stretch, and of its inverse, along each axis.
     """
     noise = 1e-5 * torch.eye(3).to(own)  # of the channels: a flat colour must not be stretched without end
-    root, inverse_root = _roots(own + noise)
-    middle, _ = _roots(root @ (goal + noise) @ root)
-    values, vectors = torch.linalg.eigh(inverse_root @ middle @ inverse_root)
+    values, vectors = torch.linalg.eigh(monge_kantorovich(own + noise, goal + noise))
     values = (values.clamp_min(1e-6) ** part).clamp(1 / most, most)
     stretched: Tensor = (vectors * values[:, None]) @ vectors.mT
     return stretched
@@ -231,10 +236,3 @@ def _beyond(vector: Tensor, radius: float) -> Tensor:
     length = vector.norm(dim=1, keepdim=True).clamp_min(1e-6)
     rest: Tensor = vector * (1 - radius / length).clamp_min(0.0)
     return rest
-
-
-def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Square root and inverse square root of symmetric positive matrices [B,3,3]."""
-    values, vectors = torch.linalg.eigh(matrix)
-    roots = values.clamp_min(1e-12).sqrt()
-    return (vectors * roots[:, None]) @ vectors.mT, (vectors / roots[:, None]) @ vectors.mT
