@@ -25,18 +25,17 @@ from torch import Tensor
 from hpbnet.color_temperature import match_color_temperature
 from hpbnet.disturb import blur, paste
 from hpbnet.evaluation.backbones import weights_folder
-from hpbnet.evaluation.dataset import Triplet
 from hpbnet.evaluation.measures import Measures, Reference, Scores, load_measures
 from hpbnet.harmonize import Painter
-from hpbnet.layers import Layers
 from hpbnet.models import load_network
 from hpbnet.networks.hpbnet import HPBNet
 from hpbnet.relight import Relighter
 from hpbnet.synthesis.draws import seeded
-from hpbnet.synthesis.item import Item, Sources, make_item
-from hpbnet.synthesis.job import load_relighter
+from hpbnet.synthesis.item import SourcePhotos, make_item
+from hpbnet.synthesis.plan import load_relighter
 from hpbnet.synthesis.portraits import Portrait, random_portrait, read_index, read_square
 from hpbnet.synthesis.recipe import PAPER, Recipe
+from hpbnet.triplet import Triplet
 
 CONDITIONS = {
     "paper": PAPER,
@@ -60,7 +59,7 @@ class Measured:
 class Case:
     """One item, and what is measured of it once, whatever the number of networks."""
 
-    item: Item
+    item: Triplet
     reference: Reference
     before: Measured  # the untouched composite
 
@@ -106,7 +105,7 @@ def open_network(text: str) -> tuple[str, HPBNet]:
 
 def disturbed(
     portraits: tuple[Portrait, ...], recipe: Recipe, relighter: Relighter, size: int, count: int
-) -> Iterator[Item]:
+) -> Iterator[Triplet]:
     """Make items; item k is of the same photo under the same draws in every condition and at every size."""
     for index in range(count):
         generator = seeded("claims", index)
@@ -117,13 +116,15 @@ def disturbed(
                 reference, reference_alpha, _ = read_square(other, size, generator)
             except ValueError:  # a square that is all person, or nobody
                 continue
-            yield make_item(Sources(photo, alpha, reference, reference_alpha), recipe, relighter, generator)
+            yield make_item(
+                SourcePhotos(photo, alpha, reference, reference_alpha), recipe, relighter, generator
+            ).triplet
             break
 
 
-def prepare(item: Item, measures: Measures) -> Case:
+def prepare(item: Triplet, measures: Measures) -> Case:
     """Measure an item's composite, and keep what all networks share."""
-    reference = measures.reference(Triplet(Layers(item.composite, item.mask, item.composite), item.real))
+    reference = measures.reference(item)
     return Case(item, reference, score(item.composite, item, reference, measures))
 
 
@@ -131,10 +132,10 @@ def prepare(item: Item, measures: Measures) -> Case:
 def measure(network: HPBNet, case: Case, measures: Measures) -> dict[str, Measured]:
     """Measure the composite, and what the network makes of it in three ways."""
     composite, mask = case.item.composite, case.item.mask
-    said, layers = network(composite, mask), Layers(composite, mask, composite)
-    picture = said.image
+    answer, layers = network(composite, mask), case.item.layers
+    picture = answer.image
     matched = match_color_temperature(picture, composite, mask).clamp(0, 1)
-    estimate = match_color_temperature(said.estimates[-1], composite, mask).clamp(0, 1)
+    estimate = match_color_temperature(answer.estimates[-1], composite, mask).clamp(0, 1)
     pictures = {
         "U-Net's estimate": paste(estimate, mask, composite),
         "without Eq. (3)": paste(picture.clamp(0, 1), mask, composite),
@@ -145,9 +146,9 @@ def measure(network: HPBNet, case: Case, measures: Measures) -> dict[str, Measur
     return {"composite": case.before, **made}
 
 
-def score(picture: Tensor, item: Item, reference: Reference, measures: Measures) -> Measured:
+def score(picture: Tensor, item: Triplet, reference: Reference, measures: Measures) -> Measured:
     """Measure one picture against its item's truth."""
-    return Measured(measures.score(picture, reference), detail_error(picture, item.real, item.mask))
+    return Measured(measures.score(picture, reference), detail_error(picture, item.truth, item.mask))
 
 
 def detail_error(picture: Tensor, truth: Tensor, mask: Tensor) -> float:

@@ -17,12 +17,26 @@ from hpbnet.relight import builtin_relighter
 from hpbnet.synthesis import alphas, shards, write
 from hpbnet.synthesis.draws import seeded
 from hpbnet.synthesis.engines import Engine
-from hpbnet.synthesis.item import Lights, Parameters, Sources, disturb, draw_parameters, make_item
-from hpbnet.synthesis.job import Job, face_in_square, load_relighter, make, read_lights, scheduled_portrait
+from hpbnet.synthesis.item import (
+    MeasuredLights,
+    Parameters,
+    SourcePhotos,
+    disturb,
+    draw_parameters,
+    make_item,
+)
+from hpbnet.synthesis.plan import (
+    SynthesisPlan,
+    face_in_square,
+    load_relighter,
+    make,
+    read_lights,
+    scheduled_portrait,
+)
 from hpbnet.synthesis.pool import Pool
 from hpbnet.synthesis.portraits import Square, find_portraits, random_square
 from hpbnet.synthesis.recipe import PAPER, RECIPES, WIDE
-from hpbnet.synthesis.write import FOLDERS, Files, contact_sheet, finished, make_files, synthesize
+from hpbnet.synthesis.write import FOLDERS, ItemFiles, contact_sheet, finished, make_files, synthesize
 
 SIZE = 48
 
@@ -48,8 +62,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def job(folder: Path) -> Job:
-    return Job(tuple(find_portraits(folder / "photos", folder / "alphas")), "wide", size=SIZE, seed=3)
+def plan(folder: Path) -> SynthesisPlan:
+    return SynthesisPlan(tuple(find_portraits(folder / "photos", folder / "alphas")), "wide", size=SIZE, seed=3)
 
 
 @pytest.fixture
@@ -57,19 +71,19 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work without processes, last item first."""
 
     def run(
-        maker: Callable[[Job, int], Files], job: Job, indices: Sequence[int], engine: Engine
-    ) -> Generator[Files, None, None]:
-        yield from (maker(job, index) for index in reversed(indices))
+        maker: Callable[[SynthesisPlan, int], ItemFiles], plan: SynthesisPlan, indices: Sequence[int], engine: Engine
+    ) -> Generator[ItemFiles, None, None]:
+        yield from (maker(plan, index) for index in reversed(indices))
 
-    monkeypatch.setattr(write, "run", run)
-    monkeypatch.setattr(shards, "run", run)
+    monkeypatch.setattr(write, "make_all", run)
+    monkeypatch.setattr(shards, "make_all", run)
 
 
 @pytest.fixture
-def sources(generator: torch.Generator) -> Sources:
+def sources(generator: torch.Generator) -> SourcePhotos:
     photo, reference = torch.rand(2, 1, 3, SIZE, SIZE, generator=generator)
     alpha = disc(SIZE, SIZE)[None, None]
-    return Sources(photo, alpha, reference, alpha)
+    return SourcePhotos(photo, alpha, reference, alpha)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -77,17 +91,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
-def test_where_alpha_is_zero_the_truth_stays_bit_equal(recipe: object, sources: Sources) -> None:
+def test_where_alpha_is_zero_the_truth_stays_bit_equal(recipe: object, sources: SourcePhotos) -> None:
     assert recipe in RECIPES.values()
     for seed in range(12):
-        item = make_item(sources, recipe, builtin_relighter, seeded(seed))  # type: ignore[arg-type]
-        outside = (sources.alpha == 0).expand_as(item.real)
-        assert torch.equal(item.composite[outside], item.real[outside])
+        item = make_item(sources, recipe, builtin_relighter, seeded(seed)).triplet  # type: ignore[arg-type]
+        outside = (sources.alpha == 0).expand_as(item.truth)
+        assert torch.equal(item.composite[outside], item.truth[outside])
         assert 0 <= item.composite.min() <= item.composite.max() <= 1
 
 
 def test_the_paper_draws_gains_a_transfer_and_a_frontal_light() -> None:
-    drawn = [draw_parameters(PAPER, seeded(seed), Lights()) for seed in range(100)]
+    drawn = [draw_parameters(PAPER, seeded(seed), MeasuredLights()) for seed in range(100)]
     gains = np.array([one.photo_gains for one in drawn])
     assert 0.75 <= gains.min() < 0.8 < 1.25 < gains.max() <= 1.3
     assert {one.transfer for one in drawn} == {"reinhard"}
@@ -98,7 +112,7 @@ def test_the_paper_draws_gains_a_transfer_and_a_frontal_light() -> None:
 
 
 def test_the_wide_recipe_draws_what_its_page_says() -> None:
-    drawn = [draw_parameters(WIDE, seeded("wide", seed), Lights()) for seed in range(400)]
+    drawn = [draw_parameters(WIDE, seeded("wide", seed), MeasuredLights()) for seed in range(400)]
     changed = [one for one in drawn if one.strength > 0]
     assert 1 - len(changed) / 400 == pytest.approx(0.12, abs=0.07)
     assert sum(one.photo_grade is not None for one in drawn) / 400 == pytest.approx(0.35, abs=0.07)
@@ -109,10 +123,10 @@ def test_the_wide_recipe_draws_what_its_page_says() -> None:
     assert all(one.transfer or one.light or one.grade for one in changed)
 
 
-def test_an_item_that_needs_no_change_is_the_truth(sources: Sources) -> None:
-    item = disturb(sources, Parameters((1.0, 1.1, 0.9), (1.0, 1.0, 1.0), strength=0.0), builtin_relighter)
-    assert torch.equal(item.composite, item.real)
-    assert not torch.equal(item.real, sources.photo)
+def test_an_item_that_needs_no_change_is_the_truth(sources: SourcePhotos) -> None:
+    item = disturb(sources, Parameters((1.0, 1.1, 0.9), (1.0, 1.0, 1.0), strength=0.0), builtin_relighter).triplet
+    assert torch.equal(item.composite, item.truth)
+    assert not torch.equal(item.truth, sources.photo)
 
 
 def test_given_lights_and_illuminants_are_used(tmp_path: Path) -> None:
@@ -127,27 +141,27 @@ def test_given_lights_and_illuminants_are_used(tmp_path: Path) -> None:
     assert tints == {1.0}
 
 
-def test_panoramas_light_in_colour(tmp_path: Path, sources: Sources) -> None:
+def test_panoramas_light_in_colour(tmp_path: Path, sources: SourcePhotos) -> None:
     np.savez(tmp_path / "panoramas.npz", sh=np.arange(54.0).reshape(2, 9, 3) + 1)
     lights = read_lights(None, tmp_path / "panoramas.npz")
     item = make_item(sources, PAPER, builtin_relighter, seeded(1), lights)
     assert item.parameters.light
     assert np.shape(item.parameters.light.coefficients) == (9, 3)
-    assert not torch.equal(item.composite, item.real)
+    assert not torch.equal(item.triplet.composite, item.triplet.truth)
     np.savez(tmp_path / "wrong.npz", sh=np.ones((2, 8)))
     with pytest.raises(ValueError, match=r"wrong.npz holds \[2, 8\]; expected"):
         read_lights(None, tmp_path / "wrong.npz")
 
 
-def test_an_item_depends_on_its_seed_and_number_alone(job: Job) -> None:
-    first, again, other = make(job, 4), make(job, 4), make(replace(job, seed=4), 4)
+def test_an_item_depends_on_its_seed_and_number_alone(plan: SynthesisPlan) -> None:
+    first, again, other = make(plan, 4), make(plan, 4), make(replace(plan, seed=4), 4)
     assert first.row == again.row
     assert np.array_equal(first.composite, again.composite)
     assert first.row != other.row
 
 
-def test_every_portrait_has_its_turn_in_every_round(job: Job) -> None:
-    rounds = [[scheduled_portrait(job, 5 * number + place).name for place in range(5)] for number in range(3)]
+def test_every_portrait_has_its_turn_in_every_round(plan: SynthesisPlan) -> None:
+    rounds = [[scheduled_portrait(plan, 5 * number + place).name for place in range(5)] for number in range(3)]
     assert all(sorted(names) == ["p0", "p1", "p2", "p3", "p4"] for names in rounds)
     assert rounds[0] != rounds[1] or rounds[1] != rounds[2]
 
@@ -170,24 +184,24 @@ def test_a_face_is_told_in_the_items_own_pixels() -> None:
 
 
 @pytest.mark.usefixtures("in_process")
-def test_an_interrupted_set_is_finished_to_the_same_bytes(job: Job, tmp_path: Path) -> None:
+def test_an_interrupted_set_is_finished_to_the_same_bytes(plan: SynthesisPlan, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert len(list(synthesize(job, whole, 6, Engine()))) == 6
-    stream = synthesize(job, broken, 6, Engine())
+    assert len(list(synthesize(plan, whole, 6, Engine()))) == 6
+    stream = synthesize(plan, broken, 6, Engine())
     for _ in range(3):
         next(stream)
     stream.close()  # type: ignore[attr-defined]
     with (broken / "manifest.jsonl").open("a") as manifest:
         manifest.write('{"name": "00')  # torn
     sorted(broken.glob("masks/*"))[0].unlink()
-    assert len(list(synthesize(job, broken, 6, Engine()))) == 4
+    assert len(list(synthesize(plan, broken, 6, Engine()))) == 4
     assert contents(whole) == contents(broken)
-    assert list(synthesize(job, broken, 6, Engine())) == []
+    assert list(synthesize(plan, broken, 6, Engine())) == []
 
 
 @pytest.mark.usefixtures("in_process")
-def test_the_layout_is_the_fields_and_lossless(job: Job, tmp_path: Path) -> None:
-    list(synthesize(job, tmp_path / "set", 3, Engine()))
+def test_the_layout_is_the_fields_and_lossless(plan: SynthesisPlan, tmp_path: Path) -> None:
+    list(synthesize(plan, tmp_path / "set", 3, Engine()))
     names = [f"{index:06d}.png" for index in range(3)]
     for part in FOLDERS:
         assert sorted(path.name for path in (tmp_path / "set" / part).iterdir()) == names
@@ -195,37 +209,37 @@ def test_the_layout_is_the_fields_and_lossless(job: Job, tmp_path: Path) -> None
     assert row["name"] == "000001"
     assert row["portrait"] in {"p0", "p1", "p2", "p3", "p4"}
     assert row["parameters"]["photo_gains"]
-    made = make(job, 1)
+    made = make(plan, 1)
     with Image.open(tmp_path / "set" / "real_images" / names[1]) as written:
-        assert np.array_equal(np.asarray(written), made.real)
+        assert np.array_equal(np.asarray(written), made.truth)
     assert contact_sheet(tmp_path / "set").is_file()
 
 
 @pytest.mark.usefixtures("in_process")
-def test_another_jobs_folder_is_refused_with_the_difference(job: Job, tmp_path: Path) -> None:
-    list(synthesize(job, tmp_path / "set", 1, Engine()))
+def test_another_plans_folder_is_refused_with_the_difference(plan: SynthesisPlan, tmp_path: Path) -> None:
+    list(synthesize(plan, tmp_path / "set", 1, Engine()))
     with pytest.raises(ValueError, match=r"seed 3 -> 9.*another folder"):
-        list(synthesize(replace(job, seed=9), tmp_path / "set", 1, Engine()))
-    list(shards.write_pool(job, tmp_path / "pool", 1, Engine()))
+        list(synthesize(replace(plan, seed=9), tmp_path / "set", 1, Engine()))
+    list(shards.write_pool(plan, tmp_path / "pool", 1, Engine()))
     with pytest.raises(ValueError, match=r"recipe 'wide' -> 'paper'.*another folder"):
-        list(shards.write_pool(replace(job, recipe="paper"), tmp_path / "pool", 1, Engine()))
+        list(shards.write_pool(replace(plan, recipe="paper"), tmp_path / "pool", 1, Engine()))
 
 
-def test_a_bad_photo_is_skipped_and_named(job: Job, folder: Path) -> None:
+def test_a_bad_photo_is_skipped_and_named(plan: SynthesisPlan, folder: Path) -> None:
     (folder / "photos" / "p1.png").write_bytes(b"no picture")
     Image.new("L", (60, 72)).save(folder / "alphas" / "p3.png")
-    made = [make_files(job, index) for index in range(5)]
+    made = [make_files(plan, index) for index in range(5)]
     reasons = " ".join(reason for files in made for reason in files.skipped)
     assert "p1: " in reasons
     assert "p3: the person covers 0%" in reasons
     assert all(json.loads(files.row)["portrait"] not in {"p1", "p3"} for files in made)
 
 
-def test_when_no_photo_can_be_used_the_last_reason_is_told(job: Job, folder: Path) -> None:
+def test_when_no_photo_can_be_used_the_last_reason_is_told(plan: SynthesisPlan, folder: Path) -> None:
     for path in (folder / "photos").iterdir():
         path.write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"none of 20 photos can be used; the last: p\d"):
-        make(job, 0)
+        make(plan, 0)
 
 
 @pytest.mark.parametrize(
@@ -236,18 +250,20 @@ def test_when_no_photo_can_be_used_the_last_reason_is_told(job: Job, folder: Pat
         ({"portraits": ()}, "0 portraits are too few"),
     ],
 )
-def test_a_job_that_cannot_be_done_is_refused(job: Job, change: dict[str, object], message: str) -> None:
+def test_a_plan_that_cannot_be_done_is_refused(plan: SynthesisPlan, change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(job, **change)
+        replace(plan, **change)
 
 
 @pytest.mark.parametrize(
     "change",
     [{"relighter": "sun"}, {"relighter": "dpr:no.t7"}, {"illuminants": Path("no.npy")}, {"lights": Path("no")}],
 )
-def test_a_job_that_cannot_begin_leaves_no_folder_behind(folder: Path, job: Job, change: dict[str, object]) -> None:
+def test_a_plan_that_cannot_begin_leaves_no_folder_behind(
+    folder: Path, plan: SynthesisPlan, change: dict[str, object]
+) -> None:
     with pytest.raises((ValueError, OSError)):
-        list(synthesize(replace(job, **change), folder / "set", 1, Engine()))  # type: ignore[arg-type]
+        list(synthesize(replace(plan, **change), folder / "set", 1, Engine()))  # type: ignore[arg-type]
     assert not (folder / "set").exists()
 
 
@@ -278,26 +294,26 @@ def test_photos_without_alphas_and_listed_names_without_photos_are_refused(folde
 
 
 @pytest.fixture
-def pool(job: Job, tmp_path: Path, in_process: None) -> Pool:
-    list(shards.write_pool(replace(job, recipe="paper"), tmp_path / "pool", 5, Engine(), shard_size=3))
+def pool(plan: SynthesisPlan, tmp_path: Path, in_process: None) -> Pool:
+    list(shards.write_pool(replace(plan, recipe="paper"), tmp_path / "pool", 5, Engine(), shard_size=3))
     return Pool(tmp_path / "pool")
 
 
-def test_a_pool_that_grows_keeps_its_shards_and_counts_them(pool: Pool, job: Job, tmp_path: Path) -> None:
+def test_a_pool_that_grows_keeps_its_shards_and_counts_them(pool: Pool, plan: SynthesisPlan, tmp_path: Path) -> None:
     folder = tmp_path / "pool"
     assert shards.count_items(folder) == 5
-    more = list(shards.write_pool(replace(job, recipe="paper"), folder, 8, Engine(), shard_size=3))
-    assert sorted(item.index for item in more) == [3, 4, 5, 6, 7]  # the last shard was short
+    more = list(shards.write_pool(replace(plan, recipe="paper"), folder, 8, Engine(), shard_size=3))
+    assert sorted(item.index for item in more) == [5, 6, 7]  # the last shard was short and is completed
     assert shards.count_items(folder) == len(Pool(folder)) == 8
 
 
-def test_a_pool_holds_what_was_made_in_order(pool: Pool, job: Job) -> None:
+def test_a_pool_holds_what_was_made_in_order(pool: Pool, plan: SynthesisPlan) -> None:
     assert len(pool) == 5
-    made = make(replace(job, recipe="paper"), 4)
-    composite, real, mask = pool[4]
+    made = make(replace(plan, recipe="paper"), 4)
+    composite, mask, truth = pool[4]
     assert torch.equal((composite[0] * 255).round().byte(), torch.from_numpy(made.composite).permute(2, 0, 1))
     assert torch.equal((mask[0, 0] * 255).round().byte(), torch.from_numpy(made.mask))
-    assert real.shape == (1, 3, SIZE, SIZE)
+    assert truth.shape == (1, 3, SIZE, SIZE)
     with pytest.raises(IndexError):
         pool[5]
 
@@ -308,14 +324,14 @@ def test_a_folder_without_shards_is_no_pool(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_with_two_workers_what_one_process_makes(
-    job: Job, folder: Path, capsys: pytest.CaptureFixture[str]
+    plan: SynthesisPlan, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--alphas", str(folder / "alphas"), "--size", str(SIZE), "--count", "4", "--recipe", "wide"]
     out = ["--out", str(folder / "set"), "--workers", "2", "--seed", "3"]
     assert main(["synthesize", str(folder / "photos"), *arguments, *out]) == 0
     assert "4 items of 5 portraits, 0 photos skipped" in capsys.readouterr().out
     for index in range(4):
-        files = make_files(job, index)
+        files = make_files(plan, index)
         for part, data in zip(FOLDERS, files.pictures, strict=True):
             assert (folder / "set" / part / f"{index:06d}.png").read_bytes() == data
         assert finished(folder / "set")[f"{index:06d}"] == files.row
@@ -327,7 +343,7 @@ def test_the_command_tells_a_users_mistake_in_one_line(folder: Path, capsys: pyt
 
 
 def test_a_ray_cluster_that_loses_a_node_loses_no_item(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: SynthesisPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ray = pytest.importorskip("ray", reason="the extra [distributed] is not installed")
     from ray.cluster_utils import Cluster
@@ -338,14 +354,14 @@ def test_a_ray_cluster_that_loses_a_node_loses_no_item(
     second = cluster.add_node(num_cpus=1)
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        for number, _ in enumerate(synthesize(job, tmp_path / "set", 12, Engine(ray=True))):
+        for number, _ in enumerate(synthesize(plan, tmp_path / "set", 12, Engine(ray=True))):
             if number == 3:
                 cluster.remove_node(second, allow_graceful=False)
     finally:
         ray.shutdown()
         cluster.shutdown()
     assert sorted(finished(tmp_path / "set")) == [f"{index:06d}" for index in range(12)]
-    assert make_files(job, 11).pictures[0] == (tmp_path / "set" / "composite_images" / "000011.png").read_bytes()
+    assert make_files(plan, 11).pictures[0] == (tmp_path / "set" / "composite_images" / "000011.png").read_bytes()
 
 
 def test_photos_without_alphas_are_matted_once_and_bad_ones_named(

@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 
 from hpbnet import AffineGrid, load_network
-from hpbnet.evaluation.dataset import Triplet, read_dataset, read_triplet
+from hpbnet.evaluation.dataset import read_dataset, read_triplet
 from hpbnet.networks.harmonizer import HarmonizerNetwork
+from hpbnet.triplet import Triplet
 
 GROUPS = 10
 

@@ -140,7 +140,7 @@ def dpr_relighter(network: Dpr) -> Relighter:
     """Return a relighter that changes the lightness of a picture by the network of [ZHSJ19].
 
     The network knows pictures of 512 px: it draws softer shadows in smaller ones and blotches larger ones. So it sees
-    every picture at that size, and the ratio of lightness that it finds is applied at the picture's own.
+    every picture at that size, and its ratio of lightness is applied at the picture's own.
     """
 
     def relight(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
@@ -148,8 +148,8 @@ def dpr_relighter(network: Dpr) -> Relighter:
         lightness, size = lab[:, :1] / 100, image.shape[2:]
         seen = _resize(lightness, [max(1, round(side * DPR_SIDE / max(size) / 16)) * 16 for side in size])
         with torch.inference_mode():
-            found, _ = network(seen, light)
-        ratio = _resize((found + _LEAST_LIGHTNESS) / (seen + _LEAST_LIGHTNESS), size)
+            relit, _ = network(seen, light)
+        ratio = _resize((relit + _LEAST_LIGHTNESS) / (seen + _LEAST_LIGHTNESS), size)
         lightness = lightness * ratio
         return lab_to_rgb(torch.cat([lightness * 100, lab[:, 1:]], dim=1)).clamp(0.0, 1.0)
 

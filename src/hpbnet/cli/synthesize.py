@@ -9,38 +9,44 @@ _path = click.Path(path_type=Path)
 
 @click.command("synthesize")
 @click.argument("portraits", type=_path)
-@click.option("-o", "--out", "folder", type=_path, required=True, help="Folder to write; continued if it exists.")
+@click.option(
+    "-o", "--out", "folder", type=_path, required=True, help="Folder to write; an interrupted run is continued."
+)
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Items to make.")
 @click.option(
     "--recipe",
     type=click.Choice(["paper", "wide", "relit"]),
     default="paper",
     show_default=True,
-    help="Which disturbances: the paper's, every kind, or the light alone.",
+    help="Disturbances: the paper's, every kind, or the light alone.",
 )
 @click.option("--size", type=click.IntRange(16), default=512, show_default=True, help="Side of an item [px].")
-@click.option("--seed", type=int, default=0, show_default=True, help="An item depends on its number and this.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed; the same seed makes the same files.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes; results do not differ."
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes, 1 by default; with Ray, items at a time, by default as many as keep all cores busy.",
 )
-@click.option("--alphas", type=_path, help="Folder of mattes, paired by stem; else the matting network makes them.")
-@click.option("--list", "names", type=_path, help="File of the stems to use, one a line.")
+@click.option(
+    "--alphas", type=_path, help="Folder of mattes with the photos' names; made by the matting network if not given."
+)
+@click.option("--list", "names", type=_path, help="File of the names of the photos to use, one a line, without suffix.")
 @click.option("--split", default="train", show_default=True, help="Rows of PORTRAITS/index.csv to use, if any.")
 @click.option("--relighter", default="builtin", show_default=True, help="builtin, or dpr:PATH to DPR's weights.")
-@click.option("--illuminants", type=_path, help="Measured illuminants, .npy [N,3], in place of black bodies.")
+@click.option("--illuminants", type=_path, help="Measured illuminants, .npy [N,3], instead of black bodies.")
 @click.option(
-    "--lights", type=_path, help="Lights in place of random lamps, .npz with `sh` [N,9] (DPR) or [N,9,3] (HDR)."
+    "--lights", type=_path, help="Lights instead of random lamps, .npz with `sh` [N,9] (DPR) or [N,9,3] (HDR)."
 )
-@click.option("--pool", is_flag=True, help="Write arrays for a training in place of pictures.")
+@click.option("--pool", is_flag=True, help="Write arrays for `hpbnet train` instead of pictures.")
 @click.option("--preview", is_flag=True, help="Also write preview.png, a contact sheet.")
 @click.option(
     "--engine",
     type=click.Choice(["processes", "ray"]),
     default="processes",
     show_default=True,
-    help="What runs the workers.",
+    help="Run the workers as processes of this machine, or on a Ray cluster.",
 )
-@click.option("--address", help="Of a Ray cluster; without it one is started here.")
+@click.option("--address", help="Address of a Ray cluster; without it, one is started on this machine.")
 def command(
     portraits: Path,
     folder: Path,
@@ -50,32 +56,32 @@ def command(
     alphas: Path | None,
     pool: bool,
     preview: bool,
-    workers: int,
+    workers: int | None,
     engine: str,
     address: str | None,
-    **drawn: str,
+    **options: object,
 ) -> None:
     """Disturb the portraits of a folder: composites, masks and truths to train and test with.
 
     PORTRAITS holds photos, or an index.csv (name, split, face box, ...) with images/ and alpha/.
-    The same seed makes the same files, whatever the workers. An interrupted run goes on where it stopped.
+    The same seed makes the same files, whatever the number of workers. An interrupted run is continued.
     """
     from tqdm import tqdm
 
     from ..synthesis.alphas import list_portraits, read_names
     from ..synthesis.engines import Engine
-    from ..synthesis.job import Job
+    from ..synthesis.plan import SynthesisPlan
     from ..synthesis.shards import count_items, write_pool
     from ..synthesis.write import contact_sheet, finished, synthesize
 
     listed = read_names(names) if names else None
-    usable, unmatted = list_portraits(portraits, split, listed, alphas, made=folder / "alphas")
-    job = Job(portraits=tuple(usable), **drawn)  # type: ignore[arg-type]
-    where = Engine(workers, engine == "ray", address)
-    skipped = set(unmatted)
-    stream = write_pool(job, folder, count, where) if pool else synthesize(job, folder, count, where)
-    there = min(count, count_items(folder) if pool else len(finished(folder)))  # an earlier run's
-    for made in tqdm(stream, total=count, initial=there, unit="item"):
+    usable, unusable = list_portraits(portraits, split, listed, alphas, made=folder / "alphas")
+    plan = SynthesisPlan(portraits=tuple(usable), **options)  # type: ignore[arg-type]
+    resources = Engine(workers, engine == "ray", address)
+    skipped = set(unusable)
+    stream = write_pool(plan, folder, count, resources) if pool else synthesize(plan, folder, count, resources)
+    made_before = min(count, count_items(folder) if pool else len(finished(folder)))
+    for made in tqdm(stream, total=count, initial=made_before, unit="item"):
         skipped.update(made.skipped)
     for reason in sorted(skipped):
         click.echo(f"skipped {reason}", err=True)

@@ -24,6 +24,7 @@ from ..disturb import (
     transfer_histogram,
 )
 from ..relight import SKY, Relighter, builtin_relighter, frontal_direction, sphere_light, turn_light
+from ..triplet import Triplet
 from .draws import Triple, choose, happens, three, uniform, whole
 from .grading import Grade, apply_grade, draw_grade, draw_illuminant
 from .recipe import PERSON, SCENE, Recipe
@@ -36,7 +37,7 @@ TRANSFERS = {
 
 
 @dataclass(frozen=True)
-class Light:
+class DrawnLight:
     """A drawn light."""
 
     direction: Triple
@@ -72,7 +73,7 @@ class Parameters:
     reference_gains: Triple
     photo_grade: Grade | None = None
     transfer: str | None = None
-    light: Light | None = None
+    light: DrawnLight | None = None
     grade: Grade | None = None
     capture: Capture | None = None
     strength: float = 1.0  # 0: the item needs no change
@@ -80,16 +81,14 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class Item:
-    """A triplet [1,3,H,W], [1,1,H,W], [1,3,H,W] and what was drawn for it."""
+class SynthesizedItem:
+    """A triplet [1,C,H,W] and what was drawn for it."""
 
-    composite: Tensor
-    mask: Tensor
-    real: Tensor
+    triplet: Triplet
     parameters: Parameters
 
 
-class Sources(NamedTuple):
+class SourcePhotos(NamedTuple):
     """The pictures an item is made from."""
 
     photo: Tensor  # [1,3,H,W] sRGB in [0,1]
@@ -98,7 +97,7 @@ class Sources(NamedTuple):
     reference_alpha: Tensor  # [1,1,h,w]
 
 
-class Lights(NamedTuple):
+class MeasuredLights(NamedTuple):
     """Measured lights to draw from, where there are any."""
 
     illuminants: Tensor | None = None  # [N,3] linear RGB as factors of a neutral light
@@ -106,17 +105,17 @@ class Lights(NamedTuple):
 
 
 def make_item(
-    sources: Sources,
+    photos: SourcePhotos,
     recipe: Recipe,
     relighter: Relighter,
     generator: torch.Generator,
-    lights: Lights | None = None,
-) -> Item:
+    lights: MeasuredLights | None = None,
+) -> SynthesizedItem:
     """Draw an item's parameters and apply them."""
-    return disturb(sources, draw_parameters(recipe, generator, lights or Lights()), relighter)
+    return disturb(photos, draw_parameters(recipe, generator, lights or MeasuredLights()), relighter)
 
 
-def draw_parameters(recipe: Recipe, generator: torch.Generator, lights: Lights) -> Parameters:
+def draw_parameters(recipe: Recipe, generator: torch.Generator, lights: MeasuredLights) -> Parameters:
     """Draw all of an item's parameters."""
     photo_gains, reference_gains = three(recipe.photo_gains, generator), three(recipe.photo_gains, generator)
     scene = happens(recipe.photo_grade, generator)
@@ -139,28 +138,28 @@ def draw_parameters(recipe: Recipe, generator: torch.Generator, lights: Lights) 
     )
 
 
-def disturb(sources: Sources, drawn: Parameters, relighter: Relighter) -> Item:
+def disturb(photos: SourcePhotos, drawn: Parameters, relighter: Relighter) -> SynthesizedItem:
     """Make an item from its parameters: balance the photo, disturb the portrait, paste it where it was."""
-    alpha = sources.alpha
-    real = adjust_white_balance(sources.photo, torch.tensor([drawn.photo_gains]))
+    alpha = photos.alpha
+    truth = adjust_white_balance(photos.photo, torch.tensor([drawn.photo_gains]))
     if drawn.photo_grade:
-        real = apply_grade(real, drawn.photo_grade)
-    portrait = real
+        truth = apply_grade(truth, drawn.photo_grade)
+    portrait = truth
     if drawn.transfer:
-        reference = adjust_white_balance(sources.reference, torch.tensor([drawn.reference_gains]))
-        portrait = TRANSFERS[drawn.transfer](portrait, alpha, reference, sources.reference_alpha)
+        reference = adjust_white_balance(photos.reference, torch.tensor([drawn.reference_gains]))
+        portrait = TRANSFERS[drawn.transfer](portrait, alpha, reference, photos.reference_alpha)
     if drawn.light:
-        portrait = relight(paste(portrait, alpha, real), alpha, drawn.light, relighter)
+        portrait = relight_portrait(paste(portrait, alpha, truth), alpha, drawn.light, relighter)
     if drawn.grade:
         portrait = apply_grade(portrait, drawn.grade)
     if drawn.capture:
-        portrait = _capture(portrait, drawn.capture)
-    portrait = torch.lerp(real, portrait, drawn.strength)
-    mask = _spoil(alpha, drawn.mask_flaw) if drawn.mask_flaw else alpha
-    return Item(paste(portrait, alpha, real), mask, real, drawn)
+        portrait = apply_capture(portrait, drawn.capture)
+    portrait = torch.lerp(truth, portrait, drawn.strength)
+    mask = apply_mask_flaw(alpha, drawn.mask_flaw) if drawn.mask_flaw else alpha
+    return SynthesizedItem(Triplet(paste(portrait, alpha, truth), mask, truth), drawn)
 
 
-def relight(image: Tensor, alpha: Tensor, light: Light, relighter: Relighter) -> Tensor:
+def relight_portrait(image: Tensor, alpha: Tensor, light: DrawnLight, relighter: Relighter) -> Tensor:
     """Put a portrait under a drawn light; a coloured one needs the built-in relighter."""
     if light.coefficients:
         given = torch.tensor([light.coefficients])
@@ -176,18 +175,20 @@ def relight(image: Tensor, alpha: Tensor, light: Light, relighter: Relighter) ->
     return builtin_relighter(image, alpha, coloured)
 
 
-def _draw_light(recipe: Recipe, coloured: bool, generator: torch.Generator, lights: Lights) -> Light:
+def _draw_light(recipe: Recipe, coloured: bool, generator: torch.Generator, lights: MeasuredLights) -> DrawnLight:
     x, y, z = frontal_direction(generator).tolist()
     ambient, intensity = uniform(recipe.ambient, generator), uniform(recipe.intensity, generator)
     if coloured:
-        return Light((x, y, z), ambient, intensity, draw_illuminant(recipe.tint_mired, generator, lights.illuminants))
+        return DrawnLight(
+            (x, y, z), ambient, intensity, draw_illuminant(recipe.tint_mired, generator, lights.illuminants)
+        )
     if lights.spheres is not None:
         given = lights.spheres[whole(len(lights.spheres), generator)]
         if given.shape[1] == 3:  # a panorama: any part of it may lie behind the person, and its exposure is unknown
             given = turn_light(given[None], uniform((-math.pi, math.pi), generator))[0]
             given = given * intensity * SKY / given[0].mean().clamp_min(1e-6)
-        return Light((x, y, z), ambient, intensity, coefficients=tuple(map(tuple, given.tolist())))
-    return Light((x, y, z), ambient, intensity)
+        return DrawnLight((x, y, z), ambient, intensity, coefficients=tuple(map(tuple, given.tolist())))
+    return DrawnLight((x, y, z), ambient, intensity)
 
 
 def _draw_capture(recipe: Recipe, generator: torch.Generator) -> Capture:
@@ -204,7 +205,7 @@ def _draw_mask_flaw(recipe: Recipe, generator: torch.Generator) -> MaskFlaw:
     return MaskFlaw(kind, uniform(recipe.mask_reach, generator), (x, y, across, down))
 
 
-def _capture(image: Tensor, capture: Capture) -> Tensor:
+def apply_capture(image: Tensor, capture: Capture) -> Tensor:
     """Make a picture look as if another camera had taken it."""
     if capture.kind == "noise":
         generator = torch.Generator().manual_seed(capture.seed)
@@ -214,7 +215,7 @@ def _capture(image: Tensor, capture: Capture) -> Tensor:
     return compress_jpeg(image, round(capture.amount))
 
 
-def _spoil(mask: Tensor, flaw: MaskFlaw) -> Tensor:
+def apply_mask_flaw(mask: Tensor, flaw: MaskFlaw) -> Tensor:
     """Make a mask imperfect."""
     reach = flaw.reach * mask.shape[3] / 256
     if flaw.kind == "hard":

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..image import read_mask, read_picture
 from ..relight import head_box
 from .draws import whole
+from .folders import path_inside
 
 Box = tuple[int, int, int, int]  # x, y, width, height [px]
 
@@ -57,8 +58,7 @@ def read_index(folder: Path, split: str) -> list[Portrait]:
         ValueError: the index lacks a column, or holds something else than a number where one is expected.
         OSError: there is no index.
     """
-    with (folder / "index.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(folder / "index.csv")
     try:
         return [
             _portrait(folder, row)
@@ -69,16 +69,30 @@ def read_index(folder: Path, split: str) -> list[Portrait]:
         ]
     except KeyError as error:
         raise ValueError(f"{folder / 'index.csv'} has no column {error}") from None
-    except (ValueError, TypeError) as error:  # a short row has no text at its end
+    except (ValueError, TypeError, OverflowError) as error:  # a short row has no text at its end
         raise ValueError(f"{folder / 'index.csv'}: {error}") from None
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a table.
+
+    Raises:
+        ValueError: it is damaged.
+        OSError: it cannot be opened.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def _portrait(folder: Path, row: Mapping[str, str]) -> Portrait:
     return Portrait(
         row["name"],
         row["source"],
-        folder / "images" / f"{row['name']}.webp",
-        folder / "alpha" / f"{row['name']}.webp",
+        path_inside(folder / "images", f"{row['name']}.webp"),
+        path_inside(folder / "alpha", f"{row['name']}.webp"),
         (int(row["face_x"]), int(row["face_y"]), int(row["face_w"]), int(row["face_h"])) if row["face_w"] else None,
         float(row["background_std"]),
     )
@@ -90,15 +104,15 @@ def find_portraits(photos: Path, alphas: Path, names: set[str] | None = None) ->
     Raises:
         ValueError: a folder is missing, a listed name has no photo, or a photo has no alpha or shares its stem.
     """
-    found = by_stem(photos)
+    paths = by_stem(photos)
     if names is not None:
-        if lacking := sorted(names - found.keys()):
+        if lacking := sorted(names - paths.keys()):
             raise ValueError(f"{len(lacking)} listed names have no photo in {photos} ({', '.join(lacking[:3])})")
-        found = {stem: path for stem, path in found.items() if stem in names}
+        paths = {stem: path for stem, path in paths.items() if stem in names}
     mattes = by_stem(alphas)
-    if lacking := sorted(found.keys() - mattes.keys()):
+    if lacking := sorted(paths.keys() - mattes.keys()):
         raise ValueError(f"{len(lacking)} photos have no alpha of their name in {alphas} ({', '.join(lacking[:3])})")
-    return [Portrait(stem, photos.name, path, mattes[stem]) for stem, path in found.items()]
+    return [Portrait(stem, photos.name, path, mattes[stem]) for stem, path in paths.items()]
 
 
 def by_stem(folder: Path) -> dict[str, Path]:

@@ -1,12 +1,12 @@
 """Write a dataset in the field's layout: `composite_images/`, `masks/`, `real_images/` and `manifest.jsonl`.
 
 Files are lossless PNG. A line of the manifest is written after its files, so an interrupted run knows what is done;
-when all is done the manifest is sorted, and the same job has the same bytes whoever made them.
+when all is done the manifest is sorted, and the same plan has the same bytes whoever made them.
 """
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image import write_bytes
-from .engines import Engine, run
-from .job import Job, item_name, load_relighter, make, read_lights
+from .engines import Engine, make_all
+from .folders import append_line, locked, read_json_lines, read_json_object, remove_left_parts
+from .plan import SynthesisPlan, item_name, load_relighter, make, read_lights
 
 FOLDERS = ("composite_images", "masks", "real_images")
-MANIFEST, OPTIONS = "manifest.jsonl", "synthesis.json"
+MANIFEST, SUMMARY = "manifest.jsonl", "synthesis.json"
 _PNG_LEVEL = 3
 
 
 @dataclass(frozen=True)
-class Files:
+class ItemFiles:
     """An item's three files, in the order of `FOLDERS`, and its line of the manifest."""
 
     index: int
@@ -33,62 +34,66 @@ class Files:
     skipped: tuple[str, ...]
 
 
-def make_files(job: Job, index: int) -> Files:
+def make_files(plan: SynthesisPlan, index: int) -> ItemFiles:
     """Make an item and encode it."""
-    made = make(job, index)
-    return Files(index, (_png(made.composite), _png(made.mask), _png(made.real)), made.row, made.skipped)
+    made = make(plan, index)
+    return ItemFiles(index, (_png(made.composite), _png(made.mask), _png(made.truth)), made.row, made.skipped)
 
 
-def synthesize(job: Job, folder: Path, count: int, engine: Engine) -> Iterator[Files]:
-    """Write the items of a job that are not there yet, and yield each when it lies on disk.
-
-    Raises:
-        ValueError: the folder holds another job's items.
-    """
-    prepare(folder, job)
-    done = _sort_manifest(folder)
-    missing = [index for index in range(count) if item_name(index) not in done]
-    with closing(run(make_files, job, missing, engine)) as stream, (folder / MANIFEST).open("a") as manifest:
-        for files in stream:
-            for part, data in zip(FOLDERS, files.pictures, strict=True):
-                write_bytes(folder / part / f"{item_name(files.index)}.png", data)
-            manifest.write(files.row)
-            manifest.flush()
-            yield files
-    _sort_manifest(folder)
-
-
-def prepare(folder: Path, job: Job) -> None:
-    """Make the folders, or check that they are this job's."""
-    claim(folder, job)
-    for part in FOLDERS:
-        (folder / part).mkdir(parents=True, exist_ok=True)
-
-
-def claim(folder: Path, job: Job) -> None:
-    """Make a folder a job's by its `synthesis.json`, or check that it is.
+def synthesize(plan: SynthesisPlan, folder: Path, count: int, engine: Engine) -> Iterator[ItemFiles]:
+    """Write the items of a plan that are not there yet, and yield each when it lies on disk.
 
     Raises:
-        ValueError: the folder holds what another job made, or the job's relighter or lights cannot be read.
-        OSError: a file of the job cannot be opened.
+        ValueError: the folder holds another plan's items, or another process is writing there.
+        OSError: the disk is full; what is there already is kept when the run is started again.
     """
-    load_relighter(job.relighter)  # before the folder is bound to them
-    read_lights(job.illuminants, job.lights)
-    wanted = job.describe()
-    before = json.loads((folder / OPTIONS).read_text()) if (folder / OPTIONS).is_file() else wanted
-    if before != wanted:
-        changed = [f"{key} {before.get(key)!r} -> {wanted[key]!r}" for key in wanted if before.get(key) != wanted[key]]
-        raise ValueError(f"{folder} holds a set made otherwise ({', '.join(changed)}); choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / OPTIONS, (json.dumps(wanted, indent=2) + "\n").encode())
+    with claimed(folder, plan):
+        for part in FOLDERS:
+            (folder / part).mkdir(exist_ok=True)
+            remove_left_parts(folder / part)
+        done = _sort_manifest(folder)
+        missing = [index for index in range(count) if item_name(index) not in done]
+        with closing(make_all(make_files, plan, missing, engine)) as stream:
+            for files in stream:
+                for part, data in zip(FOLDERS, files.pictures, strict=True):
+                    write_bytes(folder / part / f"{item_name(files.index)}.png", data)
+                append_line(folder / MANIFEST, files.row)
+                yield files
+        _sort_manifest(folder)
+
+
+@contextmanager
+def claimed(folder: Path, plan: SynthesisPlan) -> Iterator[None]:
+    """Lock a folder and make it a plan's by its `synthesis.json`, or check that it is.
+
+    Raises:
+        ValueError: the folder holds what another plan made, another process is writing there, or the plan's relighter
+            or lights cannot be read.
+        OSError: a file of the plan cannot be opened.
+    """
+    load_relighter(plan.relighter)  # before the folder is bound to them
+    read_lights(plan.illuminants, plan.lights)
+    summary, file = plan.summary(), folder / SUMMARY
+    with locked(folder):
+        if not file.is_file():
+            write_bytes(file, (json.dumps(summary, indent=2) + "\n").encode())
+        before = read_json_object(file, "what `hpbnet synthesize` wrote there; choose another folder")
+        if changed := [
+            f"{key} {before.get(key)!r} -> {summary[key]!r}" for key in summary if before.get(key) != summary[key]
+        ]:
+            raise ValueError(f"{folder} holds a set made otherwise ({', '.join(changed)}); choose another folder")
+        yield
 
 
 def finished(folder: Path) -> dict[str, str]:
-    """Read the manifest lines of the items whose files lie there, by name; a torn last line does not count."""
+    """Read the manifest lines of the items whose files lie there, by name.
+
+    Raises:
+        ValueError: a line is damaged; a last line cut short by an interruption does not count.
+    """
     if not (folder / MANIFEST).is_file():
         return {}
-    lines = (folder / MANIFEST).read_text().splitlines(keepends=True)
-    rows = {str(json.loads(line)["name"]): line for line in lines if line.endswith("\n")}
+    rows = {str(row["name"]): line for line, row in read_json_lines(folder / MANIFEST, "name")}
     return {
         name: line for name, line in rows.items() if all((folder / part / f"{name}.png").is_file() for part in FOLDERS)
     }

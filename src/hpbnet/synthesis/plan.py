@@ -1,6 +1,6 @@
 """What a set of items is made of, and how one of them is made: the only path of code an item takes.
 
-Item k depends on the job and k alone, so that workers, engines and interruptions do not show in the result.
+Item k depends on the plan and k alone, so that workers, engines and interruptions do not show in the result.
 """
 
 import json
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..relight import DPR_SCALE, Relighter, builtin_relighter, dpr_relighter, load_dpr, panorama_light
 from .draws import seeded, whole
-from .item import Item, Lights, Sources, make_item
+from .item import MeasuredLights, SourcePhotos, SynthesizedItem, make_item
 from .portraits import Box, Portrait, Square, random_portrait, read_square
 from .recipe import RECIPES
 
@@ -29,7 +29,7 @@ _STRIDE = 16  # [px] sizes the relighting network can take
 
 
 @dataclass(frozen=True)
-class Job:
+class SynthesisPlan:
     """What a set of items is made of."""
 
     portraits: tuple[Portrait, ...]  # one listed twice is used twice as often
@@ -48,8 +48,8 @@ class Job:
         if len({portrait.name for portrait in self.portraits}) < 2:
             raise ValueError(f"{len(self.portraits)} portraits are too few: colours are transferred from another")
 
-    def describe(self) -> dict[str, object]:
-        """Say what decides the items, in plain values: two jobs that say the same make the same."""
+    def summary(self) -> dict[str, object]:
+        """Return what decides the items, in plain values: two plans with the same summary make the same items."""
         names = "\n".join(sorted(portrait.name for portrait in self.portraits))
         return {
             "recipe": self.recipe,
@@ -64,43 +64,45 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeItem:
     """An item as bytes [H,W,3], [H,W], [H,W,3], and its line of the manifest."""
 
     index: int
     composite: NDArray[np.uint8]
     mask: NDArray[np.uint8]
-    real: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
     row: str
     skipped: tuple[str, ...]  # photos that could not be used, and why
 
 
-def make(job: Job, index: int) -> Made:
-    """Make item `index` of a job.
+def make(plan: SynthesisPlan, index: int) -> MadeItem:
+    """Make item `index` of a plan.
 
     Raises:
         ValueError: none of many photos could be used.
     """
-    generator, skipped = seeded(job.seed, index), list[str]()
-    anyone = (job.portraits[whole(len(job.portraits), generator)] for _ in repeat(None))
-    photo = _first_usable(chain([scheduled_portrait(job, index)], anyone), job.size, generator, skipped)
-    others = (random_portrait(job.portraits, photo.portrait.name, generator) for _ in repeat(None))
+    generator, skipped = seeded(plan.seed, index), list[str]()
+    anyone = (plan.portraits[whole(len(plan.portraits), generator)] for _ in repeat(None))
+    photo = _first_usable(chain([scheduled_portrait(plan, index)], anyone), plan.size, generator, skipped)
+    others = (random_portrait(plan.portraits, photo.portrait.name, generator) for _ in repeat(None))
     reference = _first_usable(others, REFERENCE_SIZE, generator, skipped)
     item = make_item(
-        Sources(photo.pixels, photo.alpha, reference.pixels, reference.alpha),
-        RECIPES[job.recipe],
-        load_relighter(job.relighter),
+        SourcePhotos(photo.pixels, photo.alpha, reference.pixels, reference.alpha),
+        RECIPES[plan.recipe],
+        load_relighter(plan.relighter),
         generator,
-        read_lights(job.illuminants, job.lights),
+        read_lights(plan.illuminants, plan.lights),
     )
-    pictures = to_bytes(item.composite), to_bytes(item.mask)[..., 0], to_bytes(item.real)
-    return Made(index, *pictures, _manifest_row(job, index, (photo, reference), item), tuple(skipped))
+    composite, mask, truth = (image.permute(1, 2, 0).numpy() for image in item.triplet.to_bytes())
+    return MadeItem(
+        index, composite, mask[..., 0], truth, _manifest_row(plan, index, (photo, reference), item), tuple(skipped)
+    )
 
 
-def scheduled_portrait(job: Job, index: int) -> Portrait:
+def scheduled_portrait(plan: SynthesisPlan, index: int) -> Portrait:
     """Return the portrait that is item `index`'s turn: every portrait once a round, each round shuffled anew."""
-    number, place = divmod(index, len(job.portraits))
-    return job.portraits[_round(len(job.portraits), job.seed, number)[place]]
+    number, place = divmod(index, len(plan.portraits))
+    return plan.portraits[_round(len(plan.portraits), plan.seed, number)[place]]
 
 
 def item_name(index: int) -> str:
@@ -127,7 +129,7 @@ def _first_usable(candidates: Iterable[Portrait], size: int, generator: torch.Ge
     raise ValueError(f"none of {_ATTEMPTS} photos can be used; the last: {skipped[-1]}")
 
 
-def _manifest_row(job: Job, index: int, used: tuple[_Framed, _Framed], item: Item) -> str:
+def _manifest_row(plan: SynthesisPlan, index: int, used: tuple[_Framed, _Framed], item: SynthesizedItem) -> str:
     """Write an item's line of the manifest."""
     photo, reference = used
     record = {
@@ -135,8 +137,8 @@ def _manifest_row(job: Job, index: int, used: tuple[_Framed, _Framed], item: Ite
         "portrait": photo.portrait.name,
         "reference": reference.portrait.name,
         "source": photo.portrait.source,
-        "recipe": job.recipe,
-        "face": face_in_square(photo.portrait.face, photo.square, job.size),
+        "recipe": plan.recipe,
+        "face": face_in_square(photo.portrait.face, photo.square, plan.size),
         "square": asdict(photo.square),
         "plain": photo.portrait.plain,
         "parameters": asdict(item.parameters),
@@ -145,18 +147,12 @@ def _manifest_row(job: Job, index: int, used: tuple[_Framed, _Framed], item: Ite
 
 
 def face_in_square(face: Box | None, square: Square, size: int) -> list[float] | None:
-    """Say where a photo's face lies in a square of it, resized."""
+    """Return where a photo's face lies in a square of it, resized: x, y, width, height [px]."""
     if face is None:
         return None
     scale = size / square.side
     corner = face[0] - square.x, face[1] - square.y
     return [round(edge * scale, 1) for edge in (*corner, *face[2:])]
-
-
-def to_bytes(image: Tensor) -> NDArray[np.uint8]:
-    """Turn [1,C,H,W] in [0,1] into [H,W,C] bytes."""
-    pixels: NDArray[np.uint8] = (image[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-    return pixels
 
 
 @lru_cache(maxsize=2)
@@ -171,7 +167,7 @@ def load_relighter(spec: str) -> Relighter:
 
 
 @lru_cache(maxsize=2)
-def read_lights(illuminants: Path | None, lights: Path | None) -> Lights:
+def read_lights(illuminants: Path | None, lights: Path | None) -> MeasuredLights:
     """Read measured lights; illuminants become factors of their own median, panoramas light in our axes.
 
     Raises:
@@ -180,29 +176,29 @@ def read_lights(illuminants: Path | None, lights: Path | None) -> Lights:
     """
     colours = spheres = None
     if illuminants:
-        measured = _read_numbers(illuminants)
+        measured = read_numbers(illuminants)
         if measured.dim() != 2 or measured.shape[1] != 3:
             raise ValueError(f"{illuminants} holds {list(measured.shape)}; expected [N,3] illuminants")
         colours = measured / measured.median(dim=0).values
     if lights:
-        given = _read_numbers(lights, "sh")
+        given = read_numbers(lights, "sh")
         if given.dim() not in (2, 3) or given.shape[1] != 9:
             raise ValueError(
                 f"{lights} holds {list(given.shape)}; expected `sh` [N,9] grey lights or [N,9,3] panoramas"
             )
         spheres = DPR_SCALE * given[:, :, None] if given.dim() == 2 else panorama_light(given)
-    return Lights(colours, spheres)
+    return MeasuredLights(colours, spheres)
 
 
-def _read_numbers(path: Path, name: str = "") -> Tensor:
+def read_numbers(path: Path, name: str = "") -> Tensor:
     """Read a .npy, or the array of a name in a .npz."""
     try:
         with path.open("rb") as file:
             loaded = np.load(file)
             return torch.from_numpy((loaded[name] if name else loaded).astype(np.float32))
     except (ValueError, KeyError, IndexError, AttributeError, EOFError, BadZipFile):  # whatever else the file may be
-        wanted = f"a .npz with `{name}`" if name else "a .npy"
-        raise ValueError(f"{path} cannot be read as numbers; expected {wanted}") from None
+        expected = f"a .npz with `{name}`" if name else "a .npy"
+        raise ValueError(f"{path} cannot be read as numbers; expected {expected}") from None
 
 
 @lru_cache(maxsize=4)
