@@ -1,6 +1,7 @@
 """Tests of training/distributed.py: two processes take the step that one would."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,25 @@ from torch import Tensor
 from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig
 from hpbnet.training import start
 from hpbnet.training.config import TrainConfig
-from hpbnet.training.distributed import Crew, crew
+from hpbnet.training.distributed import ProcessGroup, join_processes
 from hpbnet.training.losses import hpbnet_loss
 from hpbnet.training.run import batches
 
+CPU = torch.device("cpu")
 CONFIG = TrainConfig(batch_size=4, workers=0, steps=3)
 SIZES = HPBNetConfig(16, 4, 6, True, 64, 4, 4, 4, 2)
 
 
-def gradients(us: Crew) -> dict[str, Tensor]:
+def gradients(group: ProcessGroup) -> dict[str, Tensor]:
     """Gradients of the whole network for one batch, of which this process sees its share."""
     torch.manual_seed(0)
     network = HPBNet(SIZES)
     for join in network.joins:
         torch.nn.init.normal_(join.change.weight, std=0.1)
     draw = torch.Generator().manual_seed(1)
-    composite, mask, real = (us.share(torch.rand(4, channels, 16, 16, generator=draw)) for channels in (3, 1, 3))
+    composite, mask, real = (group.share(torch.rand(4, channels, 16, 16, generator=draw)) for channels in (3, 1, 3))
     hpbnet_loss(network(composite, mask), real)["total"].backward()
-    us.average_gradients(network)
+    group.average_gradients(network)
     return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
 
@@ -40,11 +42,11 @@ def work(rank: int, port: int, folder: str) -> None:
     os.environ.update(
         RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
-    with crew(CONFIG, "cpu") as us:
-        torch.save(gradients(us), f"{folder}/{rank}.pt")
-        means = us.average([torch.tensor(float(rank)), torch.tensor(4.0)])
+    with join_processes(replace(CONFIG, device="cpu")) as group:
+        torch.save(gradients(group), f"{folder}/{rank}.pt")
+        means = group.average([torch.tensor(float(rank)), torch.tensor(4.0)])
         assert means == [0.5, 4.0]
-        with us.turn(), open(f"{folder}/order", "a") as file:
+        with group.one_at_a_time(), open(f"{folder}/order", "a") as file:
             file.write(str(rank))
 
 
@@ -53,7 +55,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     multiprocessing.spawn(work, args=(port, str(tmp_path)), nprocs=2)
-    alone = gradients(Crew(0, 1, torch.device("cpu")))
+    alone = gradients(ProcessGroup(0, 1, CPU))
     both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert alone.keys() == both[0].keys() and len(alone) > 20
     for name, value in alone.items():
@@ -68,28 +70,33 @@ class Numbers(torch.utils.data.Dataset[int]):
 
 
 def test_processes_share_each_batch() -> None:
-    whole = [batch.tolist() for batch in batches(Numbers(), CONFIG, 1)]
-    shares = [[batch.tolist() for batch in batches(Numbers(), CONFIG, 1, rank, 2)] for rank in range(2)]
+    whole = [batch.tolist() for batch in batches(Numbers(), CONFIG, 1, 3)]
+    shares = [
+        [batch.tolist() for batch in batches(Numbers(), CONFIG, 1, 3, ProcessGroup(rank, 2, CPU))] for rank in range(2)
+    ]
     assert whole == [[4, 5, 6, 7], [8, 9, 10, 11]]
     assert shares == [[[4, 6], [8, 10]], [[5, 7], [9, 11]]]
 
 
 def test_one_process_alone_needs_nothing() -> None:
-    with crew(CONFIG, "auto") as us:
-        assert us.first and us.size == 1
-        assert us.average([torch.tensor(2.0)]) == [2.0]
-        assert torch.equal(us.share(torch.arange(3)).cpu(), torch.arange(3))
+    with join_processes(CONFIG) as group:
+        assert group.first and group.size == 1
+        assert group.average([torch.tensor(2.0)]) == [2.0]
+        assert torch.equal(group.share(torch.arange(3)).cpu(), torch.arange(3))
 
 
 def test_a_batch_that_does_not_divide_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(ValueError, match="batch_size=4 does not divide among 3"), crew(CONFIG, "cpu"):
+    with (
+        pytest.raises(ValueError, match="batch_size=4 does not divide among 3"),
+        join_processes(replace(CONFIG, device="cpu")),
+    ):
         pass
 
 
 def test_a_missing_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="no CUDA device"), crew(CONFIG, "cuda"):
+    with pytest.raises(ValueError, match="no CUDA device"), join_processes(replace(CONFIG, device="cuda")):
         pass
 
 
@@ -105,7 +112,7 @@ def test_a_missing_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_that_is_too_small_names_the_fields_to_lower(
     error: Exception, task: str, fields: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def train(config: TrainConfig, directory: Path) -> Path:
+    def train(config: TrainConfig, directory: Path, progress: object) -> Path:
         raise error
 
     kind = start.TASKS[task].config
@@ -116,7 +123,7 @@ def test_memory_that_is_too_small_names_the_fields_to_lower(
 
 
 def test_other_errors_of_a_training_stay_themselves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def train(config: TrainConfig, directory: Path) -> Path:
+    def train(config: TrainConfig, directory: Path, progress: object) -> Path:
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setitem(start.TASKS, "matting", start.Task(TrainConfig, train))

@@ -12,7 +12,7 @@ import torch
 
 from hpbnet import load_network
 from hpbnet.networks.perceptual import squeezenet
-from hpbnet.training.composites import CompositeItem, Composites, crop, light_by_scene, resize
+from hpbnet.training.composites import Composites, crop, light_by_scene, resize
 from hpbnet.training.config import TrainConfig, read_config
 from hpbnet.training.harmonizer import (
     HarmonizerTraining,
@@ -24,6 +24,7 @@ from hpbnet.training.harmonizer import (
 from hpbnet.training.matting import MattingTraining, matting_loss, train_matting
 from hpbnet.training.run import Run, learning_rate
 from hpbnet.training.start import train
+from hpbnet.triplet import Triplet
 
 QUICK = {
     "steps": 4,
@@ -98,9 +99,9 @@ def test_config_reads_file_then_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"stops": "1"}, "no field stops; it has .*steps"),
-        ({"steps": "many"}, "steps='many'"),
-        ({"precision": "float16"}, "precision='float16': expected one of float32, bfloat16"),
+        ({"stops": "1"}, "no field stops; there are .*steps"),
+        ({"steps": "many"}, "steps is 'many'; expected a whole number"),
+        ({"precision": "float16"}, "precision is 'float16'; expected one of float32, bfloat16"),
     ],
 )
 def test_config_names_what_is_wrong(overrides: dict[str, str], words: str) -> None:
@@ -110,7 +111,7 @@ def test_config_names_what_is_wrong(overrides: dict[str, str], words: str) -> No
 
 def test_a_config_that_is_no_object_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text("[1]")
-    with pytest.raises(ValueError, match="holds a list, expected a JSON object"):
+    with pytest.raises(ValueError, match=r"c\.json holds a list; expected a JSON object of fields .*steps"):
         read_config(TrainConfig, tmp_path / "c.json", {})
 
 
@@ -152,9 +153,9 @@ def test_a_resumed_harmonizer_run_ends_with_the_same_weights(pool: Path, tmp_pat
     assert_same_weights(whole, train_harmonizer(config, tmp_path / "cut"))
 
 
-def test_a_stage_for_doubt_alone_leaves_the_change_as_it_was(pool: Path, tmp_path: Path) -> None:
+def test_a_stage_for_the_confidence_alone_leaves_the_change_as_it_was(pool: Path, tmp_path: Path) -> None:
     first = train_harmonizer(harmonizer_config(pool, steps=2), tmp_path / "first")
-    second = train_harmonizer(harmonizer_config(pool, start=str(first), doubt_only=True), tmp_path / "second")
+    second = train_harmonizer(harmonizer_config(pool, start=str(first), confidence_only=True), tmp_path / "second")
     before, after = load_network(first).state_dict(), load_network(second).state_dict()
     assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"doubt_head"}
 
@@ -187,7 +188,7 @@ def test_training_items_depend_on_seed_and_index_alone(pool: Path, portraits: Pa
     for index in range(24):  # enough to meet every kind of item
         item, again = first[index], Composites(pool, 64, 3, str(portraits / "scenes"))[index]
         assert all(torch.equal(a, b) for a, b in zip(item, again, strict=True))
-        assert item.composite.shape == item.real.shape == (3, 64, 64)
+        assert item.composite.shape == item.truth.shape == (3, 64, 64)
 
 
 def test_pools_below_one_folder_are_drawn_by_their_recipe_whatever_their_size(pool: Path, tmp_path: Path) -> None:
@@ -209,22 +210,18 @@ def test_relit_items_give_their_light_to_new_ones(pool: Path, tmp_path: Path) ->
     assert torch.equal(items[2].composite, composites[2])
     assert len({bytes(composite.numpy()) for composite in composites}) == 6  # four stored items, another transfer each
     item, mask = items[0], items[0].mask[0] == 0
-    assert (item.composite[:, mask].int() - item.real[:, mask].int()).abs().max() <= 1
-    assert (item.composite[:, ~mask].int() - item.real[:, ~mask].int()).abs().float().mean() > 5
+    assert (item.composite[:, mask].int() - item.truth[:, mask].int()).abs().max() <= 1
+    assert (item.composite[:, ~mask].int() - item.truth[:, ~mask].int()).abs().float().mean() > 5
 
 
 def test_a_crop_takes_the_same_square_of_all_three_pictures() -> None:
     smooth = torch.nn.functional.interpolate(torch.rand(1, 1, 6, 6), (64, 64), mode="bilinear")
     for seed in range(12):
-        composite, real, mask = crop(
-            (smooth.expand(1, 3, 64, 64), 1 - smooth.expand(1, 3, 64, 64), smooth * 0.5),
-            32,
-            np.random.default_rng(seed),
-            1,
-        )
-        assert composite.shape == real.shape == (1, 3, 32, 32)
+        item = Triplet(smooth.expand(1, 3, 64, 64), smooth * 0.5, 1 - smooth.expand(1, 3, 64, 64))
+        composite, mask, truth = crop(item, 32, np.random.default_rng(seed), 1)
+        assert composite.shape == truth.shape == (1, 3, 32, 32)
         assert mask.shape == (1, 1, 32, 32)
-        assert (composite + real - 1).abs().max() < 1e-5
+        assert (composite + truth - 1).abs().max() < 1e-5
         assert (composite[:, :1] * 0.5 - mask).abs().max() < 1e-5
 
 
@@ -232,7 +229,7 @@ def test_a_person_who_fills_the_square_is_not_cropped() -> None:
     picture, everywhere = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
     shrunk = resize(picture, 32)
     for seed in range(8):
-        composite, _, _ = crop((picture, picture, everywhere), 32, np.random.default_rng(seed))
+        composite, _, _ = crop(Triplet(picture, everywhere, picture), 32, np.random.default_rng(seed))
         assert min((composite - shrunk).abs().mean(), (composite.flip(3) - shrunk).abs().mean()) < 0.1
 
 
@@ -278,12 +275,13 @@ def test_feature_distance_is_zero_at_the_truth_alone() -> None:
     assert feature_distance(stack, real * 0.5, real) > 0
 
 
-def test_harmonizer_loss_is_zero_but_for_doubt_at_the_truth() -> None:
+def test_harmonizer_loss_is_zero_but_for_the_confidence_at_the_truth() -> None:
     composite, mask = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
     change = torch.zeros(2, 12, 8, 8)
-    said = harmonizer_loss(change, torch.ones(2), torch.zeros(2), composite, mask, composite, HarmonizerTraining())
-    assert said["l1"] == 0
-    assert said["harm"] == 0
+    item = Triplet(composite, mask, composite)
+    losses = harmonizer_loss(change, torch.ones(2), torch.zeros(2), item, HarmonizerTraining())
+    assert losses["l1"] == 0
+    assert losses["harm"] == 0
 
 
 def test_apply_change_is_what_the_affine_grid_applies() -> None:
@@ -294,7 +292,7 @@ def test_apply_change_is_what_the_affine_grid_applies() -> None:
     assert (AffineGrid(matrix).apply(image) - (image + apply_change(change, image)).clamp(0, 1)).abs().max() < 1e-5
 
 
-def test_items_are_named_tuples_of_bytes(pool: Path) -> None:
+def test_items_are_triplets_of_bytes(pool: Path) -> None:
     item = Composites(pool, 64, 0)[0]
-    assert isinstance(item, CompositeItem)
+    assert isinstance(item, Triplet)
     assert all(part.dtype == torch.uint8 for part in item)

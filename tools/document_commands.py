@@ -18,6 +18,9 @@ def document_commands() -> str:
         assert command is not None
         context = click.Context(command, parent=root, info_name=name, terminal_width=100)
         parts.append(_section(f"hpbnet {name}", context))
+        for task, inner in getattr(command, "commands", {}).items():
+            below = click.Context(inner, parent=context, info_name=task, terminal_width=100)
+            parts.append(_section(f"hpbnet {name} {task}", below))
     return "\n".join(parts)
 
 

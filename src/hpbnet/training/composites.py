@@ -16,10 +16,8 @@ rounds, unless it never comes back the same. So an item draws
 Item k depends on (seed, k) alone.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,23 +29,19 @@ from torch.utils.data import Dataset
 
 from .. import disturb
 from ..color import lab_to_rgb, luma, masked_mean, rgb_to_lab
-from ..synthesis.item import Item, Lights, Sources, make_item
+from ..synthesis.folders import path_inside
+from ..synthesis.item import MeasuredLights, SourcePhotos, make_item
+from ..synthesis.plan import read_numbers
 from ..synthesis.pool import Pool
+from ..synthesis.portraits import read_rows
 from ..synthesis.recipe import PAPER, RECIPES, RELIT, WIDE, Recipe
+from ..triplet import Triplet
 
 _LEAST_LIGHTNESS = 2.0  # L*; keeps ratios of dark lightness finite
 
 
-class CompositeItem(NamedTuple):
-    """What the network sees, and the truth."""
-
-    composite: Tensor  # [3,S,S] uint8
-    mask: Tensor  # [1,S,S] uint8
-    real: Tensor  # [3,S,S] uint8
-
-
 @dataclass(frozen=True)
-class Chances:
+class ItemChances:
     """How often each thing happens to an item."""
 
     paper_pool: float = 0.3  # the item starts from a pool of the `paper` recipe, where there is one;
@@ -65,70 +59,69 @@ class Chances:
     jpeg: float = 0.2
 
 
-class Composites(Dataset[CompositeItem]):
+class Composites(Dataset[Triplet]):
     """Endless training items; index = running number of the item."""
 
     def __init__(self, pool: Path, size: int, seed: int, scenes: str = "", illuminants: str = "") -> None:
-        self.pool, self.size, self.seed, self.chances = Pool(pool), size, seed, Chances()
+        self.pool, self.size, self.seed, self.chances = Pool(pool), size, seed, ItemChances()
         keep, recipes = np.where(self.pool.plain.numpy(), self.chances.plain, 1.0), np.array(self.pool.recipes)
         for recipe in set(self.pool.recipes):
             keep[recipes == recipe] *= getattr(self.chances, f"{recipe}_pool") / keep[recipes == recipe].sum()
         self.cumulative = np.cumsum(keep / keep.sum())
         self.scenes, self.lit_scenes = list_scenes(Path(scenes)) if scenes else ([], [])
         self.illuminants = read_illuminants(illuminants)
-        self.lights = Lights(self.illuminants / self.illuminants.median(dim=0).values)
+        self.lights = MeasuredLights(self.illuminants / self.illuminants.median(dim=0).values)
 
-    def __getitem__(self, index: int) -> CompositeItem:
+    def __getitem__(self, index: int) -> Triplet:
         """Draw item `index`."""
         rng = np.random.default_rng((self.seed, index))
         place = self._draw(rng)
-        composite, real, mask = crop(self.pool[place], self.size, rng, self.chances.turned)
+        item = crop(self.pool[place], self.size, rng, self.chances.turned)
         recipe = RECIPES[self.pool.recipes[place]]
         if recipe == RELIT:
             recipe = WIDE if rng.random() < self.chances.wide else PAPER
-            composite, mask, real = self._renew(composite, real, mask, recipe, rng)
+            item = self._renew(item, recipe, rng)
         if recipe == PAPER:
-            composite, real = self._vary(composite, real, mask, rng)
+            item = self._vary(item, rng)
+        composite, mask, truth = item
         if rng.random() < self.chances.graded:
-            composite, real = self._grade(torch.cat([composite, real]), rng, strong=rng.random() < 0.3).chunk(2)
+            composite, truth = self._grade(torch.cat([composite, truth]), rng, strong=rng.random() < 0.3).chunk(2)
         if rng.random() < self.chances.mask:
             mask = spoil_mask(mask, rng)
         if rng.random() < self.chances.jpeg:
             composite = disturb.compress_jpeg(composite, int(rng.integers(50, 95)))
-        return CompositeItem(to_bytes(composite), to_bytes(mask), to_bytes(real))
+        return Triplet(composite, mask, truth).to_bytes()
 
-    def _vary(self, composite: Tensor, real: Tensor, mask: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _vary(self, item: Triplet, rng: np.random.Generator) -> Triplet:
         """Draw another disturbance, background or truth for an item of the `paper` recipe."""
+        composite, mask, truth = item
         if self.scenes and rng.random() < self.chances.exchanged:
-            scene = self._scene(real, mask, rng)
-            real, composite = disturb.paste(real, mask, scene), disturb.paste(composite, mask, scene)
+            scene = self._scene(truth, mask, rng)
+            truth, composite = disturb.paste(truth, mask, scene), disturb.paste(composite, mask, scene)
         kind = rng.random()
-        foreground = real
+        foreground = truth
         if kind < self.chances.relit:
             strength = 1.0 if rng.random() < 0.75 else rng.uniform(0.25, 1.0)
-            foreground = torch.lerp(real, composite, strength)
+            foreground = torch.lerp(truth, composite, strength)
             if rng.random() < 0.3:
                 foreground = self._disturb(foreground, mask, rng, gentle=True)
         elif kind < self.chances.relit + self.chances.ungraded:
             if self.lit_scenes and rng.random() < 0.5:
                 scene = self._cut_scene(self.lit_scenes, rng)
-                real = disturb.paste(light_by_scene(real, mask, scene, rng), mask, scene)
+                truth = disturb.paste(light_by_scene(truth, mask, scene, rng), mask, scene)
             else:
-                real = self._grade(real, rng, strong=True)
+                truth = self._grade(truth, rng, strong=True)
             if rng.random() < 0.5:
                 foreground = self._disturb(foreground, mask, rng, gentle=True)
         elif kind < 1 - self.chances.unchanged:
-            foreground = self._disturb(real, mask, rng, gentle=False)
-        return disturb.paste(foreground, mask, real), real
+            foreground = self._disturb(truth, mask, rng, gentle=False)
+        return Triplet(disturb.paste(foreground, mask, truth), mask, truth)
 
-    def _renew(
-        self, relit: Tensor, real: Tensor, mask: Tensor, recipe: Recipe, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Make a new item of a relit portrait -> composite, mask, truth."""
-        _, *reference = (image[:, :, ::2, ::2] for image in self.pool[self._draw(rng)])  # enough for its statistics
+    def _renew(self, item: Triplet, recipe: Recipe, rng: np.random.Generator) -> Triplet:
+        """Make a new item of a relit portrait."""
+        reference = self.pool[self._draw(rng)].map(lambda image: image[:, :, ::2, ::2])  # enough for its statistics
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        item = renew((relit, real, mask), (reference[0], reference[1]), recipe, generator, self.lights)
-        return item.composite, item.mask, item.real
+        return renew(item, reference, recipe, generator, self.lights)
 
     def _draw(self, rng: np.random.Generator) -> int:
         return min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pool) - 1)
@@ -162,9 +155,9 @@ class Composites(Dataset[CompositeItem]):
         return disturb.adjust_illuminant(image, first[None], second[None])
 
     def _transfer(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
-        _, reference, reference_mask = self.pool[self._draw(rng)]
+        reference = self.pool[self._draw(rng)]
         transfer = disturb.transfer_color_reinhard if rng.random() < 0.5 else disturb.transfer_color_covariance
-        small = F.avg_pool2d(reference, 2), F.avg_pool2d(reference_mask, 2)
+        small = F.avg_pool2d(reference.truth, 2), F.avg_pool2d(reference.mask, 2)
         return torch.lerp(image, transfer(image, mask, *small), weak * rng.uniform(0.5, 1.0))
 
     def _side_light(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
@@ -179,15 +172,19 @@ class Composites(Dataset[CompositeItem]):
         gain = 2.0 ** (float(stops) * (side - 0.5)) * (1 + side * (tint - 1))
         return disturb.soft_clip(image * gain ** (1 / disturb.GAMMA), gain.amax(dim=(1, 2, 3), keepdim=True))
 
-    def _scene(self, real: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
+    def _scene(self, truth: Tensor, mask: Tensor, rng: np.random.Generator) -> Tensor:
         """Expose a neutral scene like the photo's own background."""
         scene = self._cut_scene(self.scenes, rng)
-        stops = np.clip(brighter(scene, real, 1 - mask), -1.5, 1.5) + rng.normal(0, 0.2)
+        stops = np.clip(brighter(scene, truth, 1 - mask), -1.5, 1.5) + rng.normal(0, 0.2)
         return disturb.adjust_exposure(scene, number(-stops))
 
     def _cut_scene(self, scenes: list[Path], rng: np.random.Generator) -> Tensor:
         """Cut a square of a scene, perhaps out of focus."""
-        pixels = np.asarray(cv2.imread(str(scenes[rng.integers(len(scenes))]), cv2.IMREAD_COLOR))[:, :, ::-1]
+        path = scenes[rng.integers(len(scenes))]
+        decoded = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if decoded is None:
+            raise ValueError(f"{path} cannot be read as a picture")
+        pixels = np.asarray(decoded)[:, :, ::-1]
         side = int(rng.uniform(0.5, 1.0) * min(pixels.shape[:2]))
         top, left = (int(rng.integers(0, edge - side + 1)) for edge in pixels.shape[:2])
         square = np.ascontiguousarray(pixels[top : top + side, left : left + side])
@@ -227,7 +224,7 @@ FAMILIES = (
 )
 
 
-class HeldOut(Dataset[CompositeItem]):
+class HeldOut(Dataset[Triplet]):
     """Validation items: the pool's own, or kinds that no training item has.
 
     Held out of training: another camera's colour filters (a family), and the person low and small in the frame before
@@ -241,45 +238,45 @@ class HeldOut(Dataset[CompositeItem]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> CompositeItem:
+    def __getitem__(self, index: int) -> Triplet:
         """Item `index`."""
-        composite, real, mask = self.pool[int(self.indices[index])]
+        item = self.pool[int(self.indices[index])]
         if self.held_out:
             rng = np.random.default_rng((0, index))
             matrix = torch.from_numpy(np.eye(3) * rng.uniform(0.7, 1.4) + rng.normal(0, 0.2, (1, 3, 3))).float()
-            composite = disturb.paste(disturb.mix_channels(real, matrix), mask, real)
-            mask = disturb.grow_mask((mask > 0.3).float(), 3)
-            composite, mask, real = (F.pad(image, (48, 48, 96, 0), mode="reflect") for image in (composite, mask, real))
-        composite, mask, real = (resize(image, self.size) for image in (composite, mask, real))
-        return CompositeItem(to_bytes(composite), to_bytes(mask), to_bytes(real))
+            composite = disturb.paste(disturb.mix_channels(item.truth, matrix), item.mask, item.truth)
+            item = Triplet(composite, disturb.grow_mask((item.mask > 0.3).float(), 3), item.truth)
+            side, top = (round(share * item.mask.shape[3]) for share in (3 / 16, 3 / 8))
+            around = (side, side, top, 0)
+            item = item.map(lambda image: F.pad(image, around, mode="reflect"))
+        return item.map(lambda image: resize(image, self.size)).to_bytes()
 
 
 def renew(
-    item: tuple[Tensor, Tensor, Tensor],  # relit portrait [1,3,S,S], the photo, its mask [1,1,S,S]
-    reference: tuple[Tensor, Tensor],  # another photo and its mask
+    item: Triplet,  # [1,C,S,S] of a `relit` pool
+    reference: Triplet,  # another, any size
     recipe: Recipe,
     generator: torch.Generator,
-    lights: Lights | None = None,
-) -> Item:
-    """Make a new item of a recipe from one of a `relit` pool; the relighter's answer is the one that is stored."""
-    relit, real, mask = item
-    ratio = (rgb_to_lab(relit)[:, :1] + _LEAST_LIGHTNESS) / (rgb_to_lab(real)[:, :1] + _LEAST_LIGHTNESS)
+    lights: MeasuredLights | None = None,
+) -> Triplet:
+    """Make a new item of a recipe from one of a `relit` pool; the relighter's result is the one that is stored."""
+    lightness = [rgb_to_lab(image)[:, :1] + _LEAST_LIGHTNESS for image in (item.composite, item.truth)]
+    ratio = lightness[0] / lightness[1]
 
     def stored(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
         lab = rgb_to_lab(image)
         return lab_to_rgb(torch.cat([lab[:, :1] * ratio, lab[:, 1:]], dim=1)).clamp(0.0, 1.0)
 
-    return make_item(Sources(real, mask, *reference), recipe, stored, generator, lights)
+    photos = SourcePhotos(item.truth, item.mask, reference.truth, reference.mask)
+    return make_item(photos, recipe, stored, generator, lights).triplet
 
 
-def crop(
-    item: tuple[Tensor, Tensor, Tensor], size: int, rng: np.random.Generator, turned: float = 0.0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut the same random square out of composite, truth and mask, perhaps mirrored or turned, and resize it [px]."""
-    whole = item[0].shape[3]
+def crop(item: Triplet, size: int, rng: np.random.Generator, turned: float = 0.0) -> Triplet:
+    """Cut the same random square out of all three pictures, perhaps mirrored or turned, and resize it [px]."""
+    whole = item.composite.shape[3]
     side = rng.uniform(0.65, 1.0) * whole if rng.random() < 0.7 else float(whole)
     left, top = rng.uniform(0, whole - side, 2)
-    if item[2][:, :, int(top) : int(top + side), int(left) : int(left + side)].mean() >= 0.85:
+    if item.mask[:, :, int(top) : int(top + side), int(left) : int(left + side)].mean() >= 0.85:
         side, left, top = float(whole), 0.0, 0.0  # without a background there is nothing to fit to
     angle, stretch = (rng.normal(0, 0.12), np.exp(rng.normal(0, 0.06))) if rng.random() < turned else (0.0, 1.0)
     scale = side / (2 * size) * np.array([-stretch if rng.random() < 0.5 else stretch, 1 / stretch])
@@ -288,14 +285,13 @@ def crop(
     place = np.column_stack([turn, middle - turn @ np.full(2, size - 0.5)])  # from the result at twice its size
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
-    def taken(image: Tensor) -> Tensor:
+    def cut(image: Tensor) -> Tensor:
         pixels = image[0].permute(1, 2, 0).numpy()
         double = cv2.warpAffine(pixels, place, (2 * size, 2 * size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         reduced = np.atleast_3d(cv2.resize(double, (size, size), interpolation=cv2.INTER_AREA))
         return torch.from_numpy(reduced).permute(2, 0, 1)[None]
 
-    composite, real, mask = (taken(image) for image in item)
-    return composite, real, mask
+    return item.map(cut)
 
 
 def resize(image: Tensor, size: int) -> Tensor:
@@ -318,13 +314,13 @@ def spoil_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
     return mask
 
 
-def brighter(scene: Tensor, real: Tensor, weight: Tensor) -> float:
+def brighter(scene: Tensor, truth: Tensor, weight: Tensor) -> float:
     """How many stops a scene is brighter than the weighted part of a photo, by their mean luma."""
-    new, own = masked_mean(luma(scene), weight).clamp_min(0.02), masked_mean(luma(real), weight).clamp_min(0.02)
+    new, own = masked_mean(luma(scene), weight).clamp_min(0.02), masked_mean(luma(truth), weight).clamp_min(0.02)
     return float((new / own).log2()) * disturb.GAMMA
 
 
-def light_by_scene(real: Tensor, mask: Tensor, scene: Tensor, rng: np.random.Generator) -> Tensor:
+def light_by_scene(truth: Tensor, mask: Tensor, scene: Tensor, rng: np.random.Generator) -> Tensor:
     """Put a part of a scene's mean light on a photo that was taken in white light: of its colour, of its brightness.
 
     The brightness is relative to the photo's own surroundings. Only a part, for a mean is no light: things have colours
@@ -332,20 +328,31 @@ def light_by_scene(real: Tensor, mask: Tensor, scene: Tensor, rng: np.random.Gen
     """
     ambient = (scene**disturb.GAMMA).mean(dim=(2, 3)).clamp_min(1e-3)  # [1,3]
     ambient = (ambient / ambient.mean()).clamp(0.35, 2.5)
-    lit = disturb.adjust_illuminant(real, torch.ones(1, 3), ambient ** float(rng.uniform(0.4, 0.6)))
-    stops = np.clip(0.4 * brighter(scene, real, 1 - mask), -1.5, 0.6)
+    lit = disturb.adjust_illuminant(truth, torch.ones(1, 3), ambient ** float(rng.uniform(0.4, 0.6)))
+    stops = np.clip(0.4 * brighter(scene, truth, 1 - mask), -1.5, 0.6)
     return disturb.adjust_exposure(lit, number(stops))
 
 
 def list_scenes(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List the training scenes in neutral light, and those dark or with a strong cast of their own."""
+    """List the training scenes in neutral light, and those dark or with a strong cast of their own.
+
+    Raises:
+        ValueError: the index is damaged, lacks a column, or names a file outside the folder.
+        OSError: there is no index.
+    """
     neutral: list[Path] = []
     lit: list[Path] = []
-    with (folder / "index.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
+    index = folder / "index.csv"
+    try:
+        for row in read_rows(index):
             if row["split"] == "train":
                 plain = abs(float(row["log2_rg_linear"])) < 0.4 and abs(float(row["log2_bg_linear"])) < 0.5
-                (neutral if plain and float(row["mean_luma"]) > 0.15 else lit).append(folder / row["file"])
+                path = path_inside(folder, row["file"])
+                (neutral if plain and float(row["mean_luma"]) > 0.15 else lit).append(path)
+    except KeyError as error:
+        raise ValueError(f"{index} has no column {error}") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{index}: {error}") from None
     return neutral, lit
 
 
@@ -354,19 +361,15 @@ def read_illuminants(path: str) -> Tensor:
     if not path:
         colours = disturb.planckian_illuminant(1 / torch.linspace(1 / 9000, 1 / 2500, 64))
     else:
-        measured: NDArray[np.float32] = np.load(path).astype(np.float32)
-        colours = torch.from_numpy(measured)
+        colours = read_numbers(Path(path))
+        if colours.dim() != 2 or colours.shape[1] != 3:
+            raise ValueError(f"{path} holds {list(colours.shape)}; expected [N,3] illuminants")
     return colours / colours.mean(dim=1, keepdim=True)
 
 
 def picture(pixels: NDArray[np.uint8] | NDArray[np.generic]) -> Tensor:
     """Turn [H,W,3] bytes into [1,3,H,W] in [0,1]."""
     return torch.from_numpy(np.array(pixels, np.uint8)).permute(2, 0, 1)[None].float() / 255
-
-
-def to_bytes(image: Tensor) -> Tensor:
-    """Turn [1,C,H,W] in [0,1] into [C,H,W] bytes."""
-    return (image[0] * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def number(value: float) -> Tensor:

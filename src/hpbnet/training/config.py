@@ -1,31 +1,53 @@
 """The fields that every training shares; each task's config adds its own."""
 
+import dataclasses
 import json
-import os
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin
 
+from ..image import write_bytes
+from ..options import check_settings, kind_of, setting
+from ..synthesis.folders import read_json_object
+
+PATHS = ("FILE", "FOLDER")  # the `metavar` of fields that name a file or folder of one's own machine
+MANY = (1, 100_000_000)
+FROM_ZERO = (0, 100_000_000)
+WEIGHT = (0, 1_000_000)  # of a loss's term
+
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation, precision and bookkeeping of one training run."""
+    """Optimisation, precision and bookkeeping of one training run.
 
-    data: str = ""  # folder that the task trains on
-    steps: int = 20_000  # optimiser steps of the whole run
-    batch_size: int = 16
-    learning_rate: float = 1e-3  # peak, reached after `warmup` steps, cosine decay to zero at `steps`
-    warmup: int = 200
-    weight_decay: float = 1e-2
-    clip: float = 1.0  # largest gradient norm
-    ema: float = 0.999  # decay of the averaged weights, which are the ones validated and released
-    precision: Literal["float32", "bfloat16"] = "bfloat16"  # where the processor has it
-    seed: int = 0
-    workers: int = 1  # data-loading processes
-    threads: int = 2  # torch threads of the training process
-    checkpoint_every: int = 500  # steps
-    validate_every: int = 2_000  # steps
-    log_every: int = 50  # steps
+    Raises:
+        ValueError: a value is of the wrong kind, not finite, out of range, or not among the choices.
+    """
+
+    data: str = setting("", "What to train on; the command's DATA.", None, "FOLDER")
+    steps: int = setting(20_000, "Optimiser steps of the whole schedule.", MANY)
+    stop_at: int | None = setting(None, "Stop after this step although the schedule goes on.", MANY)
+    batch_size: int = setting(16, "Items of a step; of all processes together.", (1, 100_000))
+    learning_rate: float = setting(
+        1e-3, "Peak, reached after `warmup` steps; cosine decay to zero at `steps`.", (0, 10)
+    )
+    warmup: int = setting(200, "Steps in which the learning rate rises.", FROM_ZERO)
+    weight_decay: float = setting(1e-2, "Weight decay of AdamW.", (0, 10))
+    clip: float = setting(1.0, "Largest gradient norm; 0: not limited.", (0, 1_000_000))
+    ema: float = setting(0.999, "Decay of the averaged weights, which are the ones validated and released.", (0, 1))
+    precision: Literal["float32", "bfloat16"] = setting("bfloat16", "bfloat16 is used where the processor has it.")
+    device: Literal["auto", "cpu", "cuda"] = setting("auto", "Where to train; auto: on a GPU if there is one.")
+    seed: int = setting(0, "Seed of weights, items and all else.", (0, 2**31))
+    workers: int = setting(1, "Data-loading processes.", (0, 1000))
+    threads: int = setting(2, "Threads of the training process.", (1, 1000))
+    checkpoint_every: int = setting(500, "Steps between checkpoints.", MANY)
+    validate_every: int = setting(2_000, "Steps between validations.", MANY)
+    log_every: int = setting(50, "Steps between lines of the log.", MANY)
+    licence: str = setting("see WEIGHTS_LICENSE", "Licence of the weights, written into their header.")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 C = TypeVar("C", bound=TrainConfig)
@@ -35,45 +57,66 @@ def read_config(kind: type[C], file: str | Path | None, overrides: dict[str, str
     """Build a config from defaults, a JSON file and `name=value` overrides, in that order.
 
     Raises:
-        ValueError: a field that the config does not have, or a value that it cannot have.
+        ValueError: the file holds no JSON object, or a field that the config does not have, or a value that it cannot
+            have.
     """
     values: dict[str, object] = {}
     if file is not None:
-        try:
-            values = json.loads(Path(file).read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{file} is no readable JSON config: {error}") from None
-        if not isinstance(values, dict):
-            raise ValueError(f"{file} holds a {type(values).__name__}, expected a JSON object of fields")
+        values = _checked(kind, _read_file(kind, Path(file)), f"{file}: ")
     known = {field.name: field for field in fields(kind)}
-    for name, text in overrides.items():
-        values[name] = text if known.get(name) and isinstance(known[name].default, str) else _literal(text)
-    if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    for name, value in values.items():
-        default = known[name].default
-        if isinstance(default, float) and isinstance(value, int):
-            values[name] = float(value)
-        elif isinstance(default, tuple) and isinstance(value, list):
-            values[name] = tuple(value)
-        elif not isinstance(value, type(default)):
-            raise ValueError(f"{name}={value!r}: expected a value like {default!r}")
-        elif get_origin(known[name].type) is Literal and value not in get_args(known[name].type):
-            raise ValueError(f"{name}={value!r}: expected one of {', '.join(get_args(known[name].type))}")
-    return kind(**values)  # type: ignore[arg-type]  # checked above, field by field
+    given = {
+        name: text if name in known and kind_of(known[name]) is str else _literal(text)
+        for name, text in overrides.items()
+    }
+    values |= _checked(kind, given, "")
+    return kind(**values)  # type: ignore[arg-type]
 
 
 def write_config(config: TrainConfig, path: Path) -> None:
     """Write a config as JSON, whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(config), indent=2) + "\n")
-    os.replace(partial, path)
+    write_bytes(path, (json.dumps(asdict(config), indent=2) + "\n").encode())
+
+
+def without_paths(config: TrainConfig) -> dict[str, object]:
+    """Return the fields that do not name files or folders: those that may be published."""
+    values = asdict(config)
+    return {field.name: values[field.name] for field in fields(config) if field.metadata["metavar"] not in PATHS}
+
+
+def _read_file(kind: type[C], file: Path) -> dict[str, object]:
+    expected = f"a JSON object of fields ({', '.join(sorted(field.name for field in fields(kind)))})"
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}; expected {expected}")
+    return read_json_object(file, expected)
+
+
+def _checked(kind: type[C], values: dict[str, object], origin: str) -> dict[str, object]:
+    """Check fields and bring their values to their types: a list becomes a tuple, a whole number one with a point."""
+    known = {field.name: field for field in fields(kind)}
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"{origin}there is no field {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    values = {name: _converted(known[name], value) for name, value in values.items()}
+    try:
+        kind(**values)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"{origin}{error}") from None
+    return values
+
+
+def _converted(field: "dataclasses.Field[object]", value: object) -> object:
+    kind = kind_of(field)
+    if kind is float and type(value) is int and math.log10(abs(value) + 1) < 300:
+        return float(value)
+    if get_origin(kind) is tuple and isinstance(value, list):
+        floats = float in get_args(kind)
+        return tuple(float(part) if floats and type(part) is int and abs(part) < 2**53 else part for part in value)
+    return value
 
 
 def _literal(text: str) -> object:
     """Read a number, a list or true/false as JSON does; anything else stays text."""
     try:
         value: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value

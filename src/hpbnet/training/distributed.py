@@ -1,7 +1,7 @@
 """Several processes, one training: what `torchrun` starts share their gradients.
 
 Process r of n takes every n-th item of a batch, from item r on; gradients are averaged, so n processes take the steps
-that one would. Started without `torchrun`, a training is a crew of one and nothing here costs anything.
+that one would. Started without `torchrun`, a training is a process group of one, which costs nothing.
 """
 
 import os
@@ -17,8 +17,8 @@ from .config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Crew:
-    """One process among those of a training."""
+class ProcessGroup:
+    """The processes of a training, as one of them sees them."""
 
     rank: int
     size: int
@@ -44,16 +44,17 @@ class Crew:
         for gradient, values in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(values.view_as(gradient))
 
-    def average(self, values: Iterable[Tensor]) -> list[float]:
+    def average(self, values: Iterable[Tensor | float]) -> list[float]:
         """Average scalars over all processes."""
-        flat = torch.stack([value.detach().float() for value in values]).to(self.device)
+        scalars = [torch.as_tensor(value).detach().float().to(self.device) for value in values]
+        flat = torch.stack(scalars)
         if self.size > 1:
             dist.all_reduce(flat)
         return (flat / self.size).tolist()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Let the processes do something one after the other."""
+    def one_at_a_time(self) -> Iterator[None]:
+        """Let the processes do something one after the other, the first first."""
         for rank in range(self.size):
             if rank == self.rank:
                 yield
@@ -66,23 +67,23 @@ class Crew:
 
 
 @contextmanager
-def crew(config: TrainConfig, device: str) -> Iterator[Crew]:
+def join_processes(config: TrainConfig) -> Iterator[ProcessGroup]:
     """Join the processes that `torchrun` started, or be alone.
 
     Raises:
         ValueError: the batch does not divide among the processes, or there is no such device.
     """
-    rank, size, local = (int(os.environ.get(name, no)) for name, no in ENVIRONMENT.items())
+    rank, size, local = (int(os.environ.get(name, alone)) for name, alone in ENVIRONMENT.items())
     if config.batch_size % size:
         raise ValueError(f"batch_size={config.batch_size} does not divide among {size} processes")
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda, but there is no CUDA device here; there is: cpu")
-    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    place = torch.device("cuda", local) if cuda else torch.device("cpu")
+    cuda = config.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if size > 1:
         dist.init_process_group("nccl" if cuda else "gloo", rank=rank, world_size=size)
     try:
-        yield Crew(rank, size, place)
+        yield ProcessGroup(rank, size, device)
     finally:
         if size > 1:
             dist.destroy_process_group()

@@ -9,15 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..checkpoint import Plain, read_checkpoint, read_foreign_tensors
+from ..checkpoint import read_foreign_tensors
 from ..metrics import lpips
 from ..networks.change import apply_change
 from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
 from ..networks.perceptual import FeatureStack, load_frozen, squeezenet
+from ..options import setting
 from ..synthesis.pool import Pool
+from ..triplet import Triplet
 from .composites import Composites, HeldOut
-from .config import TrainConfig
-from .run import Ema, Run, autocast, batches, learning_rate
+from .config import WEIGHT, TrainConfig
+from .run import Ema, Progress, Release, autocast, begin_run, descend, learning_rate, set_learning_rate
+from .start_weights import read_start
 
 _HARDLY_VISIBLE = (5 / 255) ** 2  # mean squared error below which a change hardly shows
 
@@ -26,100 +29,97 @@ _HARDLY_VISIBLE = (5 / 255) ** 2  # mean squared error below which a change hard
 class HarmonizerTraining(TrainConfig):
     """What a harmonizer run needs to know; `data` holds pools of items (`synthesis/shards.py`)."""
 
-    validation: str = ""  # a pool of validation portraits; no validation without it
-    scenes: str = ""  # folder of pictures without people, with index.csv; no exchanged backgrounds without it
-    illuminants: str = ""  # [N,3] measured illuminant chromaticities (.npy); black bodies without it
-    channels: tuple[int, ...] = (48, 88, 144, 224)
-    size: int = 128  # side of the square that the network judges [px]
-    dropout: float = 0.0  # of the deepest features: few portraits are soon known by heart
-    start: str = ""  # checkpoint whose weights the run begins with
-    squared: float = 5.0  # weight of the squared error beside the absolute one
-    chroma: float = 0.5  # weight of the absolute error of chroma
-    detail: float = 0.5  # weight of the absolute error of a Laplacian pyramid
-    smooth: float = 0.02  # weight of the map's own gradients
-    perceptual: float = 0.0  # weight of the distance of SqueezeNet's features, each of unit length
-    perceived: int = 4  # items of a batch that it is measured on; all would double a step's time
-    squeezenet: str = ""  # file of its published weights, which that needs
-    relative: float = 0.02  # weight of the log of the error relative to the composite's own
-    doubt_ratio: float = 0.02  # weight of the mean error of the change as dared; trains the confidence alone
-    doubt_harm: float = 0.02  # weight of the log by which a picture is made worse
-    doubt_only: bool = False  # train confidence and expected error alone: a short last stage
-    licence: str = "see WEIGHTS_LICENSE"
-
-
-def train_harmonizer(config: HarmonizerTraining, directory: Path) -> Path:
-    """Train, resume where a killed run stopped, and return the path of the released weights."""
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    network = HarmonizerNetwork(HarmonizerConfig(config.channels, size=config.size, dropout=config.dropout))
-    if config.start:
-        network.load_state_dict({name: value.float() for name, value in read_checkpoint(config.start).tensors.items()})
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained = network.doubt_head if config.doubt_only else network
-    network.requires_grad_(False)
-    trained.requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        trained.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    data: str = setting(
+        "", "Pools that `hpbnet synthesize --pool` made, one or several below a folder.", None, "FOLDER"
     )
-    ema = Ema(network, config.ema)
-    run = Run(directory, config)
-    parts = {"network": network, "optimizer": optimizer, "ema": ema}
-    step = run.load(parts)
-    stack = load_squeezenet(config.squeezenet) if config.perceptual else None
-    validation = Pool(config.validation) if config.validation else None
-    dataset = Composites(Path(config.data), config.size, config.seed, config.scenes, config.illuminants)
+    validation: str = setting("", "Pool of validation portraits; no validation without it.", None, "FOLDER")
+    scenes: str = setting("", "Pictures without people, with index.csv, to exchange backgrounds.", None, "FOLDER")
+    illuminants: str = setting("", "Measured illuminants, .npy [N,3]; black bodies without it.", None, "FILE")
+    start: str = setting("", "Weights of a harmonizer to begin with.", None, "FILE")
+    channels: tuple[int, ...] = setting((48, 88, 144, 224), "Widths at strides 4, 8, 16, 32.", (4, 4096))
+    size: int = setting(128, "Side of the square that the network sees [px], a multiple of 32.", (32, 4096))
+    dropout: float = setting(0.0, "Dropout of the deepest features, against overfitting.", (0, 0.99))
+    squared: float = setting(5.0, "Weight of the squared error beside the absolute one.", WEIGHT)
+    chroma: float = setting(0.5, "Weight of the absolute error of chroma.", WEIGHT)
+    detail: float = setting(0.5, "Weight of the absolute error of a Laplacian pyramid.", WEIGHT)
+    smooth: float = setting(0.02, "Weight of the gradients of the map of changes.", WEIGHT)
+    perceptual: float = setting(0.0, "Weight of the distance of SqueezeNet's features, each of unit length.", WEIGHT)
+    perceived: int = setting(4, "Items of a batch on which that is measured; all double a step's time.", (1, 100_000))
+    squeezenet: str = setting("", "Published weights of SqueezeNet 1.1, for `perceptual`.", None, "FILE")
+    relative: float = setting(0.02, "Weight of the log of the error relative to the composite's own.", WEIGHT)
+    confidence_ratio: float = setting(0.02, "Weight of the error of the change scaled by the confidence.", WEIGHT)
+    confidence_harm: float = setting(0.02, "Weight of the log by which a picture is made worse.", WEIGHT)
+    confidence_only: bool = setting(False, "Train confidence and expected error alone: a short last stage.")
 
-    for batch in batches(dataset, config, step):
-        # One optimiser step.
-        torch.manual_seed(config.seed + step)  # for dropout: a resumed run forgets the same
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, config)
-        composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255
-        composite = composite.contiguous(memory_format=torch.channels_last)
-        with autocast(config):
-            said = network.judge(composite, mask) if config.doubt_only else network(composite, mask)
-        losses = harmonizer_loss(said.change, said.confidence, said.log_error, composite, mask, real, config)
-        if stack is not None:
-            few = slice(config.perceived)
-            picture = composite[few] + mask[few] * apply_change(said.change[few], composite[few])
-            with autocast(config):
-                losses["perceptual"] = feature_distance(stack, picture.clamp(0, 1), real[few])
-            losses["total"] = losses["total"] + config.perceptual * losses["perceptual"]
-        optimizer.zero_grad()
-        losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(trained.parameters(), config.clip)
-        optimizer.step()
-        step += 1
-        ema.update(network, step)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size % 32:
+            raise ValueError(f"size is {self.size}; expected a multiple of 32")
+        if len(self.channels) != 4:
+            raise ValueError(f"channels is {self.channels!r}; expected 4 whole numbers")
 
-        # Bookkeeping.
-        if step % config.log_every == 0:
-            run.log(step, {name: value.item() for name, value in losses.items()})
-        if validation and (step % config.validate_every == 0 or step == config.steps):
-            run.log(step, validate(ema, network.config, config, validation))
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            provenance: dict[str, Plain] = {
-                "data": "disturbed portraits (MODEL_CARD.md)",
-                "steps": step,
-                "licence": config.licence,
-            }
-            run.release("harmonizer", asdict(network.config), ema.shadow, provenance)
-            run.save(step, parts)  # last: a run killed before it does these steps again
-    return run.directory / "weights.safetensors"
+
+def train_harmonizer(config: HarmonizerTraining, directory: Path, progress: Progress | None = None) -> Path:
+    """Train, resume where a killed run stopped, and return the path of the released weights."""
+    with begin_run(config, directory, progress) as run:
+        device = run.group.device
+        network = HarmonizerNetwork(HarmonizerConfig(config.channels, size=config.size, dropout=config.dropout))
+        if config.start:
+            network.load_state_dict(read_start(config.start, "harmonizer"))
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        trained = network.doubt_head if config.confidence_only else network
+        network.requires_grad_(False)
+        trained.requires_grad_(True)
+        optimizer = torch.optim.AdamW(
+            trained.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        ema = Ema(network, config.ema)
+        features = load_squeezenet(config.squeezenet).to(device) if config.perceptual else None
+        dataset = Composites(Path(config.data), config.size, config.seed, config.scenes, config.illuminants)
+        validation = Pool(config.validation) if config.validation else None
+        release = Release("harmonizer", asdict(network.config), ema, dataset.pool.description)
+        run.resume(release, network=network, optimizer=optimizer, ema=ema)
+
+        for done, batch in run.batches(dataset):
+            # One optimiser step.
+            torch.manual_seed(config.seed + done + (run.group.rank << 32))  # for dropout: a resumed run draws the same
+            set_learning_rate(optimizer, learning_rate(done, config))
+            composite, mask, truth = batch.to_floats(device)
+            composite = composite.contiguous(memory_format=torch.channels_last)
+            with autocast(config, device):
+                answer = network.judge(composite, mask) if config.confidence_only else network(composite, mask)
+            losses = harmonizer_loss(
+                answer.change, answer.confidence, answer.log_error, Triplet(composite, mask, truth), config
+            )
+            if features is not None:
+                few = slice(config.perceived)
+                picture = composite[few] + mask[few] * apply_change(answer.change[few], composite[few])
+                with autocast(config, device):
+                    losses["perceptual"] = feature_distance(features, picture.clamp(0, 1), truth[few])
+                losses["total"] = losses["total"] + config.perceptual * losses["perceptual"]
+            descend(losses["total"], trained, optimizer, run.group, config.clip)
+            step = done + 1
+            ema.update(network, step)
+
+            # Bookkeeping.
+            run.record(step, losses)
+            if validation and run.validates(step):
+                run.record_metrics(step, validate(ema, network.config, config, validation, device))
+            run.checkpoint(step)
+    return run.weights
 
 
 def harmonizer_loss(
     change: Tensor,  # [B,12,h,w]
     confidence: Tensor,  # [B]
     log_error: Tensor,  # [B]
-    composite: Tensor,  # [B,3,H,W]
-    mask: Tensor,  # [B,1,H,W]
-    real: Tensor,  # [B,3,H,W]
+    triplet: Triplet,  # [B,C,H,W] in [0,1]
     config: HarmonizerTraining,
 ) -> dict[str, Tensor]:
-    """Error of the whole change over the foreground, and how well its doubts are founded."""
+    """Return the error of the whole change over the foreground, and of the confidence and the expected error."""
+    composite, mask, truth = triplet
     shift = apply_change(change, composite)
-    error = composite + shift - real
+    error = composite + shift - truth
     share = mask / mask.mean(dim=(1, 2, 3), keepdim=True).clamp_min(0.05)
     absolute = (error.abs() * share).mean()
     squared = (error.square() * share).mean()
@@ -129,19 +129,19 @@ def harmonizer_loss(
 
     area = mask.sum(dim=(1, 2, 3)).clamp_min(1.0) * 3
     full = (error.square() * mask).sum(dim=(1, 2, 3)) / area
-    before = ((composite - real).square() * mask).sum(dim=(1, 2, 3)) / area
+    before = ((composite - truth).square() * mask).sum(dim=(1, 2, 3)) / area
     relative = ((full + _HARDLY_VISIBLE) / (before + _HARDLY_VISIBLE)).log().mean()
 
-    # Doubt: the share of the change that errs least and makes no picture worse, and the error that remains.
-    shrunk = (composite + confidence[:, None, None, None] * shift.detach()).clamp(0, 1) - real
+    # Confidence: the share of the change that errs least and makes no picture worse, and the error that remains.
+    shrunk = (composite + confidence[:, None, None, None] * shift.detach()).clamp(0, 1) - truth
     after = (shrunk.square() * mask).sum(dim=(1, 2, 3)) / area
     harm = ((after + _HARDLY_VISIBLE) / (before + _HARDLY_VISIBLE)).log().clamp_min(0).mean()
     ratio = after.mean() / before.mean().clamp_min(1e-6)
     calibration = (log_error - (after.detach() + 1e-5).log()).abs().mean()
 
     parts = (absolute, config.squared * squared, config.chroma * chroma, config.detail * detail, config.smooth * smooth)
-    doubt = config.doubt_ratio * ratio + config.doubt_harm * harm + 0.01 * calibration
-    total = sum(parts) + config.relative * relative + doubt
+    confident = config.confidence_ratio * ratio + config.confidence_harm * harm + 0.01 * calibration
+    total = sum(parts) + config.relative * relative + confident
     assert isinstance(total, Tensor)
     return {
         "total": total,
@@ -161,13 +161,13 @@ def load_squeezenet(path: str) -> FeatureStack:
     return load_frozen(squeezenet(), read_foreign_tensors(path))
 
 
-def feature_distance(stack: FeatureStack, picture: Tensor, real: Tensor) -> Tensor:
+def feature_distance(stack: FeatureStack, picture: Tensor, truth: Tensor) -> Tensor:
     """Mean over activations of the squared distance of features of unit length: LPIPS without its learned weights."""
     with torch.no_grad():
-        wanted = stack(real)
-    found = stack(picture)
-    heads = [torch.full((1, 1, 1, 1), 1 / len(found)) for _ in found]
-    return lpips([each.float() for each in found], [each.float() for each in wanted], heads).mean()
+        goal = [feature.float() for feature in stack(truth)]
+    own = [feature.float() for feature in stack(picture)]
+    heads = [torch.full((1, 1, 1, 1), 1 / len(own), device=truth.device) for _ in own]
+    return lpips(own, goal, heads).mean()
 
 
 def pyramid_error(error: Tensor) -> Tensor:
@@ -181,21 +181,23 @@ def pyramid_error(error: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(ema: Ema, network_config: HarmonizerConfig, config: HarmonizerTraining, pool: Pool) -> Mapping[str, float]:
+def validate(
+    ema: Ema, network_config: HarmonizerConfig, config: HarmonizerTraining, pool: Pool, device: torch.device
+) -> Mapping[str, float]:
     """MSE ratio and harm of the averaged weights on pool items of validation portraits and on held-out kinds."""
-    probe = HarmonizerNetwork(network_config).eval()
+    probe = HarmonizerNetwork(network_config).to(device).eval()
     probe.load_state_dict(ema.shadow)
     results: dict[str, float] = {}
     for kind in ("pool", "held_out"):
         loader = DataLoader(HeldOut(pool, config.size, kind == "held_out"), batch_size=16)
         before, after = [], []
         for batch in loader:
-            composite, mask, real = batch.composite.float() / 255, batch.mask.float() / 255, batch.real.float() / 255
-            said = probe.judge(composite, mask)
-            shift = said.confidence[:, None, None, None] * apply_change(said.change, composite)
+            composite, mask, truth = batch.to_floats(device)
+            answer = probe.judge(composite, mask)
+            shift = answer.confidence[:, None, None, None] * apply_change(answer.change, composite)
             result = composite + mask * ((composite + shift).clamp(0, 1) - composite)
-            before.append((composite - real).square().mean(dim=(1, 2, 3)) * 255**2)
-            after.append((result - real).square().mean(dim=(1, 2, 3)) * 255**2)
+            before.append((composite - truth).square().mean(dim=(1, 2, 3)) * 255**2)
+            after.append((result - truth).square().mean(dim=(1, 2, 3)) * 255**2)
         errors, first = torch.cat(after), torch.cat(before)
         results[f"{kind}_ratio"] = (errors.mean() / first.mean()).item()
         results[f"{kind}_gain"] = (10 * (first.clamp_min(0.65) / errors.clamp_min(0.65)).log10()).mean().item()

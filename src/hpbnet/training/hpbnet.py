@@ -7,7 +7,7 @@ averaged weights, clipping, the widths of the U-Net.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,24 +15,35 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..checkpoint import Checkpoint, Plain, read_checkpoint, read_foreign_tensors
+from ..checkpoint import read_foreign_tensors
 from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
 from ..harmonize import Painter
-from ..layers import Layers
 from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig, grow
 from ..networks.perceptual import VggFeatures, load_frozen, vgg19
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
+from ..options import setting
 from ..synthesis.draws import happens, seeded, uniform, whole
-from ..synthesis.pool import Pool, Triplet
+from ..synthesis.pool import Pool
 from ..synthesis.recipe import PAPER
+from ..triplet import Triplet
 from .composites import crop, renew
-from .config import TrainConfig
-from .distributed import Crew, crew
+from .config import FROM_ZERO, MANY, WEIGHT, TrainConfig
 from .losses import Features, Perceptual, discriminator_loss, hpbnet_loss, r1_penalty
-from .run import Ema, Run, Stateful, autocast, batches, learning_rate
-from .stylegan import descend, sheet
+from .run import (
+    Ema,
+    Progress,
+    Release,
+    Stateful,
+    autocast,
+    begin_run,
+    descend,
+    learning_rate,
+    set_learning_rate,
+)
+from .sheet import sheet
+from .start_weights import read_kind
 
 VGG19 = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"  # the name ends with the beginning of its SHA-256
 SHEET = 6  # items on a sheet
@@ -42,42 +53,43 @@ SHEET = 6  # items on a sheet
 class HPBNetTraining(TrainConfig):
     """What an HPBNet run needs to know; `data` is a pool of items (`synthesis/shards.py`). Defaults are the paper's."""
 
-    validation: str = ""  # a pool of validation portraits; no validation without it
-    validation_items: int = 64
-    start: str = ""  # HPBNet checkpoint whose weights the run begins with; grown if its resolution is lower
-    prior: str = ""  # checkpoint of a StyleGAN2 generator, which sets the generator's sizes
-    discriminator: str = ""  # checkpoint of its discriminator; a new one without it
-    generator: bool = True  # false: "U-Net only", section 4.2
-    joint: bool = False  # train the generator too, where the prior is weak or missing
-    residual: bool = False  # change the composite's colours: for small budgets without a prior; ours
-    concatenate: bool = True  # false: without the U-Net's features in the generator, an ablation
-    resolution: int = 512  # [px]
-    unet_channels: int = 32  # assumed
-    unet_max_channels: int = 512  # assumed
-    channels: int = 32768  # of the generator without a prior, and of the discriminator
-    max_channels: int = 512
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    vgg: str = "download"  # VGG-19: "download", or a file of torchvision's or of normalised weights
-    perceptual_weight: float = 0.1  # w_p of Eq. (1)
-    squared_weight: float = 0.0  # of the squared error beside Eq. (1)'s absolute one; ours
-    adversarial_weight: float = 0.1  # w_a of Eq. (2); 0: no discriminator
-    adversarial: Literal["non-saturating", "printed"] = "non-saturating"  # Eq. (2) as printed saturates
-    r1_gamma: float = 10.0  # assumed
-    r1_every: int = 16  # steps; assumed
-    flips: bool = True
-    crops: bool = False  # cut, turn and stretch: for few portraits, which are else known by heart; ours
-    white_balance: bool = True  # augmentation
-    gains: tuple[float, float] = (0.75, 1.3)  # least and largest of the white balance, section 3.1
-    steps: int = 60_000
-    learning_rate: float = 2e-3  # Adam
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup: int = 0
-    weight_decay: float = 0.0
-    batch_size: int = 8  # assumed
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    licence: str = "see WEIGHTS_LICENSE"
+    data: str = setting(
+        "", "Pools that `hpbnet synthesize --pool` made, one or several below a folder.", None, "FOLDER"
+    )
+    validation: str = setting("", "Pool of validation portraits; no validation without it.", None, "FOLDER")
+    validation_items: int = setting(64, "Items to validate on.", MANY)
+    start: str = setting("", "HPBNet weights to begin with; enlarged if their resolution is lower.", None, "FILE")
+    prior: str = setting("", "Weights of a StyleGAN2 generator, which set the generator's sizes.", None, "FILE")
+    discriminator: str = setting("", "Weights of its discriminator; a new one without it.", None, "FILE")
+    generator: bool = setting(True, 'With the generator; false: "U-Net only", section 4.2.')
+    joint: bool = setting(False, "Train the generator too, where the prior is weak or missing.")
+    residual: bool = setting(False, "Change the composite's colours: for small budgets without a prior; ours.")
+    concatenate: bool = setting(True, "Give the generator the U-Net's features; false: an ablation.")
+    resolution: int = setting(512, "Side of the pictures [px], a power of two.", (8, 1024))
+    unet_channels: int = setting(32, "Width of the U-Net's finest scale; assumed.", (1, 4096))
+    unet_max_channels: int = setting(512, "Largest width of the U-Net; assumed.", (1, 4096))
+    channels: int = setting(32768, "Widths of the generator without a prior and of the discriminator.", (1, 1_000_000))
+    max_channels: int = setting(512, "Largest width of these two.", (1, 4096))
+    z_dim: int = setting(512, "Width of z.", (1, 4096))
+    w_dim: int = setting(512, "Width of w.", (1, 4096))
+    mapping_layers: int = setting(8, "Layers from z to w.", (1, 64))
+    vgg: str = setting("download", 'VGG-19: "download", or a file of torchvision\'s weights.', None, "FILE")
+    perceptual_weight: float = setting(0.1, "w_p of Eq. (1).", WEIGHT)
+    squared_weight: float = setting(0.0, "Weight of a squared error beside the absolute one of Eq. (1); ours.", WEIGHT)
+    adversarial_weight: float = setting(0.1, "w_a of Eq. (2); 0: no discriminator.", WEIGHT)
+    adversarial: Literal["non-saturating", "printed"] = setting("non-saturating", "Eq. (2) as printed saturates.")
+    r1_gamma: float = setting(10.0, "Weight of R1 on the discriminator; assumed.", WEIGHT)
+    r1_every: int = setting(16, "Steps between R1 penalties; assumed.", MANY)
+    flips: bool = setting(True, "Mirror half of the items.")
+    crops: bool = setting(False, "Cut, turn and stretch, against overfitting on few portraits; ours.")
+    white_balance: bool = setting(True, "Augment by white balance.")
+    gains: tuple[float, float] = setting((0.75, 1.3), "Least and largest gain of that, section 3.1.", (0.01, 100))
+    steps: int = setting(60_000, "Optimiser steps of the whole schedule.", MANY)
+    learning_rate: float = setting(2e-3, "Of Adam.", (0, 10))
+    schedule: Literal["constant", "cosine"] = setting("constant", "How the learning rate goes on after `warmup`.")
+    warmup: int = setting(0, "Steps in which the learning rate rises, if the schedule is cosine.", FROM_ZERO)
+    weight_decay: float = setting(0.0, "Weight decay of Adam.", (0, 10))
+    batch_size: int = setting(8, "Items of a step, of all processes together; assumed.", (1, 100_000))
 
     @property
     def network(self) -> HPBNetConfig:
@@ -97,103 +109,76 @@ class HPBNetTraining(TrainConfig):
         )
 
 
-def train_hpbnet(config: HPBNetTraining, directory: Path) -> Path:
+def train_hpbnet(config: HPBNetTraining, directory: Path, progress: Progress | None = None) -> Path:
     """Train, resume where a killed run stopped, and return the path of the released weights."""
-    with crew(config, config.device) as us:
-        return _train(config, directory, us)
-
-
-def _train(config: HPBNetTraining, directory: Path, us: Crew) -> Path:  # noqa: PLR0915 (a training loop stays whole)
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    network = build_network(config)
-    if config.start:
-        load_start(network, config.start)
-    network.to(us.device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
-    discriminator = build_discriminator(config, network.config.stylegan2).to(us.device)
-    features = load_features(config.vgg, us.device) if config.perceptual_weight else None
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    critic_optimizer = torch.optim.Adam(discriminator.parameters(), lr=config.learning_rate, betas=(0.0, 0.99))
-    ema = Ema(network, config.ema)
-    parts: dict[str, Stateful] = {"network": network, "ema": ema, "optimizer": optimizer}
-    if config.adversarial_weight:
-        parts |= {"discriminator": discriminator, "critic_optimizer": critic_optimizer}
-    with us.turn():
-        run = Run(directory, config)
-        step = run.load(parts)
-    items = Items(Pool(config.data), config)
-    validation = Pool(config.validation) if config.validation else None
-
-    for batch in batches(items, config, step, us.rank, us.size):
-        item = Item(*(part.to(us.device).float() / 255 for part in batch))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, config) if config.schedule == "cosine" else config.learning_rate
-
-        # Harmonize: Eq. (4).
-        discriminator.requires_grad_(False)
-        with autocast(config, us.device.type):
-            painted = network(item.composite, item.mask)
-            logits = discriminator(painted.image * 2 - 1) if config.adversarial_weight else None
-            perceptual = Perceptual(features, item.real, config.perceptual_weight) if features else None
-            terms = hpbnet_loss(
-                painted,
-                item.real,
-                perceptual,
-                logits,
-                squared_weight=config.squared_weight,
-                adversarial_weight=config.adversarial_weight,
-                form=config.adversarial,
-            )
-        descend(terms["total"], network, optimizer, us, config.clip)
-
-        # Discriminator.
-        discriminator.requires_grad_(True)
+    with begin_run(config, directory, progress) as run:
+        device = run.group.device
+        network = build_network(config)
+        if config.start:
+            load_start(network, config.start)
+        network.to(device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
+        discriminator = build_discriminator(config, network.config.stylegan2).to(device)
+        features = load_features(config.vgg, device) if config.perceptual_weight else None
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        critic_optimizer = torch.optim.Adam(discriminator.parameters(), lr=config.learning_rate, betas=(0.0, 0.99))
+        ema = Ema(network, config.ema)
+        parts: dict[str, Stateful] = {"network": network, "ema": ema, "optimizer": optimizer}
         if config.adversarial_weight:
-            with autocast(config, us.device.type):
-                real_logits = discriminator(item.real * 2 - 1)
-                critic = discriminator_loss(real_logits, discriminator(painted.image.detach() * 2 - 1))
-            descend(critic["total"], discriminator, critic_optimizer, us)
-            terms |= {"critic": critic["total"]}
-            if step % config.r1_every == 0:
-                seen = (item.real * 2 - 1).requires_grad_()
-                penalty = r1_penalty(discriminator(seen), seen, config.r1_gamma)
-                descend(penalty * config.r1_every, discriminator, critic_optimizer, us)
-        step += 1
-        ema.update(network, step)
+            parts |= {"discriminator": discriminator, "critic_optimizer": critic_optimizer}
+        items = Items(Pool(config.data), config)
+        validation = Pool(config.validation) if config.validation else None
+        run.resume(Release("hpbnet", asdict(network.config), ema, items.pool.description), **parts)
 
-        # Bookkeeping.
-        saving = step % config.checkpoint_every == 0 or step == config.steps
-        if saving or step % config.log_every == 0:
-            values = dict(zip(terms, us.average(terms.values()), strict=True))
-            if us.first:
-                run.log(step, values)
-        if us.first and (step % config.validate_every == 0 or step == config.steps) and validation:
-            measured, pictures = validate(ema, network.config, config, validation, us.device)
-            run.log(step, measured)
-            run.show(step, pictures)
-        if us.first and saving:
-            provenance: dict[str, Plain] = {
-                "data": "disturbed portraits (MODEL_CARD.md)",
-                "steps": step,
-                "licence": config.licence,
-            }
-            run.release("hpbnet", asdict(network.config), ema.shadow, provenance)
-            run.save(step, parts)  # last: a run killed before it does these steps again
-    us.wait()
-    return directory / "weights.safetensors"
+        for done, batch in run.batches(items):
+            item = batch.to_floats(device)
+            rate = learning_rate(done, config) if config.schedule == "cosine" else config.learning_rate
+            set_learning_rate(optimizer, rate)
+
+            # Harmonize: Eq. (4).
+            discriminator.requires_grad_(False)
+            with autocast(config, device):
+                painted = network(item.composite, item.mask)
+                logits = discriminator(painted.image * 2 - 1) if config.adversarial_weight else None
+                perceptual = Perceptual(features, item.truth, config.perceptual_weight) if features else None
+                terms = hpbnet_loss(
+                    painted,
+                    item.truth,
+                    perceptual,
+                    logits,
+                    squared_weight=config.squared_weight,
+                    adversarial_weight=config.adversarial_weight,
+                    form=config.adversarial,
+                )
+            descend(terms["total"], network, optimizer, run.group, config.clip)
+
+            # Discriminator.
+            discriminator.requires_grad_(True)
+            if config.adversarial_weight:
+                with autocast(config, device):
+                    real_logits = discriminator(item.truth * 2 - 1)
+                    critic = discriminator_loss(real_logits, discriminator(painted.image.detach() * 2 - 1))
+                descend(critic["total"], discriminator, critic_optimizer, run.group)
+                terms |= {"critic": critic["total"]}
+                if done % config.r1_every == 0:
+                    seen = (item.truth * 2 - 1).requires_grad_()
+                    penalty = r1_penalty(discriminator(seen), seen, config.r1_gamma)
+                    descend(penalty * config.r1_every, discriminator, critic_optimizer, run.group)
+            step = done + 1
+            ema.update(network, step)
+
+            # Bookkeeping.
+            run.record(step, terms)
+            if validation and run.validates(step):
+                metrics, pictures = validate(ema, network.config, config, validation, device)
+                run.record_metrics(step, metrics)
+                run.show(step, pictures)
+            run.checkpoint(step)
+    return run.weights
 
 
-class Item(NamedTuple):
-    """What the network sees, and the truth."""
-
-    composite: Tensor  # [3,R,R] uint8
-    mask: Tensor  # [1,R,R] uint8
-    real: Tensor  # [3,R,R] uint8
-
-
-class Items(Dataset[Item]):
+class Items(Dataset[Triplet]):
     """Endless items of a pool, augmented as in section 4.1; item k depends on (seed, k) alone.
 
     Those of the `relit` recipe give their light to a new item of the `paper` recipe each time.
@@ -202,40 +187,36 @@ class Items(Dataset[Item]):
     def __init__(self, pool: Pool, config: HPBNetTraining) -> None:
         self.pool, self.config = pool, config
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, index: int) -> Triplet:
         """Read item `index`: every item of the pool comes once in each round."""
         turn, place = divmod(index, len(self.pool))
         order = torch.randperm(len(self.pool), generator=seeded(self.config.seed, "round", turn))
         chosen, draw = int(order[place]), seeded(self.config.seed, "augment", index)
-        composite, real, mask = self._taken(self.pool[chosen], draw)
+        item = self._to_resolution(self.pool[chosen], draw)
         if self.pool.recipes[chosen] == "relit":
-            other = whole(len(self.pool), draw)
-            _, reference, reference_mask = resized(self.pool[other], self.config.resolution)
-            item = renew((composite, real, mask), (reference, reference_mask), PAPER, draw)
-            composite, mask, real = item.composite, item.mask, item.real
+            reference = resized(self.pool[whole(len(self.pool), draw)], self.config.resolution)
+            item = renew(item, reference, PAPER, draw)
         if self.config.flips and happens(0.5, draw):
-            composite, real, mask = composite.flip(3), real.flip(3), mask.flip(3)
+            item = item.map(lambda image: image.flip(3))
         if self.config.white_balance:
             gains = torch.tensor([[uniform(self.config.gains, draw) for _ in range(3)]])
-            composite, real = adjust_white_balance(composite, gains), adjust_white_balance(real, gains)
-        return Item(*((image[0] * 255).round().to(torch.uint8) for image in (composite, mask, real)))
+            composite, truth = (adjust_white_balance(image, gains) for image in (item.composite, item.truth))
+            item = Triplet(composite, item.mask, truth)
+        return item.to_bytes()
 
-    def _taken(self, item: Triplet, draw: torch.Generator) -> Triplet:
+    def _to_resolution(self, item: Triplet, draw: torch.Generator) -> Triplet:
         """Bring an item to the network's resolution, or a part of it."""
         if not self.config.crops:
             return resized(item, self.config.resolution)
         return crop(item, self.config.resolution, np.random.default_rng(whole(2**31, draw)), turned=0.5)
 
 
-def resized(images: Triplet, resolution: int) -> Triplet:
+def resized(item: Triplet, resolution: int) -> Triplet:
     """Bring square images [1,C,S,S] to a resolution."""
-    if images[0].shape[-1] == resolution:
-        return images
+    if item.composite.shape[-1] == resolution:
+        return item
     size = (resolution, resolution)
-    composite, real, mask = (
-        F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False) for x in images
-    )
-    return composite, real, mask
+    return item.map(lambda x: F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False))
 
 
 def build_network(config: HPBNetTraining) -> HPBNet:
@@ -251,7 +232,7 @@ def build_network(config: HPBNetTraining) -> HPBNet:
     if not config.prior:
         network = HPBNet(config.network)
     else:
-        checkpoint = expect(config.prior, "stylegan2")
+        checkpoint = read_kind(config.prior, "stylegan2")
         prior = Generator(StyleGAN2Config(**dict(checkpoint.config)))  # type: ignore[arg-type]
         prior.load_state_dict({name: value.float() for name, value in checkpoint.tensors.items()})
         sizes = asdict(prior.config)
@@ -268,7 +249,7 @@ def load_start(network: HPBNet, path: str) -> None:
     Raises:
         ValueError: it holds another kind of network, or one of other sizes.
     """
-    checkpoint = expect(path, "hpbnet")
+    checkpoint = read_kind(path, "hpbnet")
     start = HPBNet(HPBNetConfig(**dict(checkpoint.config)))  # type: ignore[arg-type]
     start.load_state_dict({name: value.float() for name, value in checkpoint.tensors.items()})
     while start.config.resolution < network.config.resolution:
@@ -285,7 +266,7 @@ def build_discriminator(config: HPBNetTraining, sizes: StyleGAN2Config) -> Discr
     """Build the discriminator: the prior's own, or a new one of its sizes."""
     if not config.discriminator:
         return Discriminator(sizes)
-    checkpoint = expect(config.discriminator, "stylegan2-discriminator")
+    checkpoint = read_kind(config.discriminator, "stylegan2-discriminator")
     network = Discriminator(StyleGAN2Config(**dict(checkpoint.config)))  # type: ignore[arg-type]
     if network.config.resolution != config.resolution:
         raise ValueError(
@@ -294,14 +275,6 @@ def build_discriminator(config: HPBNetTraining, sizes: StyleGAN2Config) -> Discr
         )
     network.load_state_dict({name: value.float() for name, value in checkpoint.tensors.items()})
     return network
-
-
-def expect(path: str, kind: str) -> Checkpoint:
-    """Read a checkpoint of one kind of network."""
-    checkpoint = read_checkpoint(path)
-    if checkpoint.network != kind:
-        raise ValueError(f"{path} holds a {checkpoint.network} network, expected {kind}")
-    return checkpoint
 
 
 def load_features(source: str, device: torch.device) -> Features:
@@ -334,18 +307,18 @@ def validate(
     rows: list[Tensor] = []
     shown: list[Tensor] = []
     for index in torch.linspace(0, len(pool) - 1, min(config.validation_items, len(pool))).long().tolist():
-        composite, real, mask = (x.to(device) for x in resized(pool[index], config.resolution))
+        item = resized(pool[index], config.resolution).map(lambda image: image.to(device))
+        composite, mask, truth = item
         answer = probe(composite, mask)
         painted = answer.image.clamp(0, 1)
         drifts = not sizes.residual
         corrected = match_color_temperature(painted, composite, mask).clamp(0, 1) if drifts else painted
         pasted = paste(corrected, mask, composite)
-        layers = Layers(composite, mask, composite)
-        lifted = layers.recolor(Painter(probe).lift(layers, corrected)).composite()
+        lifted = item.layers.recolor(Painter(probe).lift(item.layers, corrected)).composite()
         results = (composite, painted, pasted, lifted)
-        rows.append(torch.stack([torch.stack([mse(x, real), psnr(x, real)]) for x in results])[:, :, 0])  # [4,2]
+        rows.append(torch.stack([torch.stack([mse(x, truth), psnr(x, truth)]) for x in results])[:, :, 0])  # [4,2]
         if len(shown) < 5 * SHEET:
-            shown += [composite, answer.estimates[-1].clamp(0, 1), painted, lifted, real]
+            shown += [composite, answer.estimates[-1].clamp(0, 1), painted, lifted, truth]
     before, *after = torch.stack(rows).mean(dim=0).tolist()
     values: dict[str, float] = {}
     for name, (error, decibels) in zip(("painted", "pasted", "lifted"), after, strict=True):

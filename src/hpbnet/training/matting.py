@@ -10,75 +10,61 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..checkpoint import Plain, read_checkpoint
 from ..networks.matting import MattingConfig, MattingNetwork
+from ..options import setting
 from ..synthesis.portraits import Portrait, read_index
 from .config import TrainConfig
 from .mattes import Mattes, read_portrait
-from .run import Ema, Run, autocast, batches, learning_rate
+from .run import Ema, Progress, Release, autocast, begin_run, descend, learning_rate, set_learning_rate
+from .start_weights import read_start
 
 
 @dataclass(frozen=True)
 class MattingTraining(TrainConfig):
     """What a matting run needs to know."""
 
-    scenes: str = ""  # folder of pictures without people, with index.csv (file, split)
-    size: int = 256  # [px] of the training items
-    channels: tuple[int, ...] = (20, 40, 80, 128, 192)
-    blocks: tuple[int, ...] = (0, 1, 2, 4, 2)
-    start: str = ""  # checkpoint whose weights the run begins with
-    licence: str = "see WEIGHTS_LICENSE"
+    scenes: str = setting("", "Pictures without people, with index.csv (file, split).", None, "FOLDER")
+    size: int = setting(256, "Side of the training items [px].", (32, 4096))
+    channels: tuple[int, ...] = setting((20, 40, 80, 128, 192), "Widths of the encoder's scales.", (1, 4096))
+    blocks: tuple[int, ...] = setting((0, 1, 2, 4, 2), "Residual blocks of each scale.", (0, 100))
+    start: str = setting("", "Weights of a matting network to begin with.", None, "FILE")
 
 
-def train_matting(config: MattingTraining, directory: Path) -> Path:
+def train_matting(config: MattingTraining, directory: Path, progress: Progress | None = None) -> Path:
     """Train, resume where a killed run stopped, and return the path of the released weights."""
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    network = MattingNetwork(MattingConfig(config.channels, config.blocks))
-    if config.start:
-        network.load_state_dict({name: value.float() for name, value in read_checkpoint(config.start).tensors.items()})
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    ema = Ema(network, config.ema)
-    run = Run(directory, config)
-    parts = {"network": network, "optimizer": optimizer, "ema": ema}
-    step = run.load(parts)
-    dataset = Mattes(
-        read_index(Path(config.data), "train"), read_scenes(Path(config.scenes), "train"), config.size, config.seed
-    )
-    validation = read_index(Path(config.data), "val")
+    with begin_run(config, directory, progress) as run:
+        device = run.group.device
+        network = MattingNetwork(MattingConfig(config.channels, config.blocks))
+        if config.start:
+            network.load_state_dict(read_start(config.start, "matting"))
+        network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        ema = Ema(network, config.ema)
+        portraits, scenes = read_index(Path(config.data), "train"), read_scenes(Path(config.scenes), "train")
+        dataset = Mattes(portraits, scenes, config.size, config.seed)
+        validation = read_index(Path(config.data), "val")
+        data = f"{len(portraits)} portraits of {', '.join(sorted({portrait.source for portrait in portraits}))}"
+        release = Release("matting", asdict(network.config), ema, data)
+        run.resume(release, network=network, optimizer=optimizer, ema=ema)
 
-    for batch in batches(dataset, config, step):
-        # One optimiser step.
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, config)
-        network.train()
-        with autocast(config):
-            logits = network(
-                batch.portrait.float().div_(255).contiguous(memory_format=torch.channels_last), batch.previous.float()
-            )
-        losses = matting_loss(logits.float(), batch.alpha.float() / 255)
-        optimizer.zero_grad()
-        losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimizer.step()
-        step += 1
-        ema.update(network, step)
+        for done, batch in run.batches(dataset):
+            # One optimiser step.
+            set_learning_rate(optimizer, learning_rate(done, config))
+            network.train()
+            with autocast(config, device):
+                portrait = batch.portrait.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+                logits = network(portrait, batch.previous.to(device).float())
+            losses = matting_loss(logits.float(), batch.alpha.to(device).float() / 255)
+            descend(losses["total"], network, optimizer, run.group, config.clip)
+            step = done + 1
+            ema.update(network, step)
 
-        # Bookkeeping.
-        if step % config.log_every == 0:
-            run.log(step, {name: value.item() for name, value in losses.items()})
-        if step % config.validate_every == 0 or step == config.steps:
-            run.log(step, validate(network, ema, validation, config.size))
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            provenance: dict[str, Plain] = {
-                "data": "teacher mattes of portraits (MODEL_CARD.md)",
-                "steps": step,
-                "licence": config.licence,
-            }
-            run.release("matting", asdict(network.config), ema.shadow, provenance)
-            run.save(step, parts)  # last: a run killed before it does these steps again
-    return run.directory / "weights.safetensors"
+            # Bookkeeping.
+            run.record(step, losses)
+            if run.validates(step):
+                run.record_metrics(step, validate(network, ema, validation, config.size))
+            run.checkpoint(step)
+    return run.weights
 
 
 def matting_loss(logits: Tensor, alpha: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The trainings by name, and what a user is told when one does not fit into memory."""
+"""The trainings by name, and the errors that can stop one, in one sentence each."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,11 +9,14 @@ from .config import TrainConfig
 from .harmonizer import HarmonizerTraining, train_harmonizer
 from .hpbnet import HPBNetTraining, train_hpbnet
 from .matting import MattingTraining, train_matting
+from .run import Progress
 from .stylegan import StyleGANTraining, train_stylegan
 
 C = TypeVar("C", bound=TrainConfig)
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # how torch says so, in lower case
-OTHER_NETWORK = "loading state_dict"  # of what torch says where weights do not fit
+OTHER_NETWORK = "loading state_dict"  # part of what torch says where weights do not fit
+LOADER_KILLED = "DataLoader worker (pid"  # how it begins to say that a data-loading process died
+IN_LOADER = "Caught "  # how it begins to repeat an error of a data-loading process, traceback included
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Task(Generic[C]):
     """A training: the config it takes and the loop that runs it."""
 
     config: type[C]
-    train: Callable[[C, Path], Path]
+    train: Callable[[C, Path, Progress | None], Path]
 
 
 TASKS: dict[str, Task[Any]] = {
@@ -32,25 +35,41 @@ TASKS: dict[str, Task[Any]] = {
 }
 
 
-def train(task: str, config: TrainConfig, directory: Path) -> Path:
+def train(task: str, config: TrainConfig, directory: Path, progress: Progress | None = None) -> Path:
     """Run a training by name and return the path of the released weights.
 
     Raises:
-        ValueError: it does not fit into memory (says which fields to lower), begins with the weights of another
-            network, or its losses stopped being finite.
+        ValueError: it does not fit into memory (the message names the fields to lower), begins with the weights of
+            another network, its losses stopped being finite, or a data-loading process was killed.
+        OSError: a file cannot be read or written.
     """
     try:
-        return TASKS[task].train(config, directory)
+        return TASKS[task].train(config, directory, progress)
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
-    except (RuntimeError, MemoryError) as error:
-        if OTHER_NETWORK in str(error):
-            reason = str(error).splitlines()[-1].strip()
-            raise ValueError(f"the weights to begin with are another network's: {reason}") from error
-        if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in NO_MEMORY):
-            raise
-        values = asdict(config)
-        first, *others = (
-            f"{name} (now {values[name]})" for name in ("batch_size", "resolution", "size") if name in values
-        )
-        raise ValueError(f"out of memory: lower {' or '.join([first, *others])}") from error
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        text = str(error)
+        if text.startswith(LOADER_KILLED):
+            raise ValueError(
+                "a data-loading process was killed (too little memory?): lower workers or batch_size, and start again "
+                "with the same run folder to go on from its last checkpoint"
+            ) from error
+        if OTHER_NETWORK in text:
+            raise ValueError(f"the weights to begin with are another network's: {_last_line(text)}") from error
+        if isinstance(error, MemoryError) or any(sign in text.lower() for sign in NO_MEMORY):
+            raise ValueError(f"out of memory: lower {_sizes(config)}") from error
+        if isinstance(error, ValueError | OSError) and text.startswith(IN_LOADER):
+            raise ValueError(_last_line(text).partition(": ")[2]) from error
+        raise
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1].strip()
+
+
+def _sizes(config: TrainConfig) -> str:
+    """Name the fields that decide how much memory a training takes."""
+    values = asdict(config)
+    return " or ".join(
+        f"{name} (now {values[name]})" for name in ("batch_size", "resolution", "size") if name in values
+    )

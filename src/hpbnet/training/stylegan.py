@@ -1,9 +1,9 @@
 """Train the prior: StyleGAN2 with its own losses, lazily regularised, and adaptive augmentation for few photos."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,17 +11,20 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..checkpoint import Plain, read_checkpoint, read_foreign_tensors
+from ..checkpoint import read_foreign_tensors
 from ..metrics import frechet_distance, gaussian
 from ..networks.perceptual import load_frozen, squeezenet
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
+from ..options import setting
 from ..synthesis.draws import seeded
 from ..synthesis.portraits import SUFFIXES, Box, read_index
 from .augment import Adaptive, augment
-from .config import TrainConfig
-from .distributed import Crew, crew
+from .config import WEIGHT, TrainConfig
+from .distributed import ProcessGroup
 from .losses import adversarial_loss, discriminator_loss, path_length_penalty, path_lengths, r1_penalty
-from .run import Ema, Run, Stateful, autocast, batches
+from .run import Ema, Progress, Release, Stateful, autocast, begin_run, descend
+from .sheet import sheet
+from .start_weights import read_start
 
 R1_EVERY, PATH_EVERY = 16, 4  # steps: regularisation is lazy
 MIXING = 0.9  # how often two z share an image
@@ -32,30 +35,30 @@ FRAME = 2.1  # side of a photo's square over that of its face
 
 @dataclass(frozen=True)
 class StyleGANTraining(TrainConfig):
-    """What a prior needs to know; `data` is a folder of aligned portraits, with or without an `index.csv`.
+    """What a prior needs to know. The defaults are StyleGAN2's, configuration F, at 256 px."""
 
-    The defaults are StyleGAN2's, configuration F, at 256 px.
-    """
-
-    sources: tuple[str, ...] = ()  # of the index, all if empty
-    resolution: int = 256  # [px]
-    channels: int = 32768
-    max_channels: int = 512
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    batch_size: int = 32
-    learning_rate: float = 2e-3  # constant
-    r1_gamma: float = 10.0
-    path_length_weight: float = 2.0  # 0: no path-length regularisation
-    augment: bool = True  # adaptively
-    ema: float = 0.999
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    squeezenet: str = ""  # published SqueezeNet 1.1: validate by the Frechet distance of its features, which is not FID
-    frechet_images: int = 2_000  # of either kind
-    start: str = ""  # generator checkpoint (hpbnet convert stylegan2) to go on from
-    start_discriminator: str = ""
-    licence: str = "see WEIGHTS_LICENSE"
+    data: str = setting("", "Aligned portraits, with or without index.csv.", None, "FOLDER")
+    sources: tuple[str, ...] = setting((), "Sources of the index to use; all if there are none.")
+    resolution: int = setting(256, "Side of the pictures [px], a power of two.", (8, 1024))
+    channels: int = setting(32768, "Widths of generator and discriminator.", (1, 1_000_000))
+    max_channels: int = setting(512, "Largest width.", (1, 4096))
+    z_dim: int = setting(512, "Width of z.", (1, 4096))
+    w_dim: int = setting(512, "Width of w.", (1, 4096))
+    mapping_layers: int = setting(8, "Layers from z to w.", (1, 64))
+    batch_size: int = setting(32, "Items of a step, of all processes together.", (1, 100_000))
+    learning_rate: float = setting(2e-3, "Of Adam, constant.", (0, 10))
+    r1_gamma: float = setting(10.0, "Weight of R1 on the discriminator.", WEIGHT)
+    path_length_weight: float = setting(2.0, "0: no path-length regularisation.", WEIGHT)
+    augment: bool = setting(True, "Augment adaptively what the discriminator sees.")
+    squeezenet: str = setting(
+        "",
+        "Published weights of SqueezeNet 1.1: validate by the Frechet distance of its features, which is not FID.",
+        None,
+        "FILE",
+    )
+    frechet_images: int = setting(2_000, "Images of either kind in that distance.", (2, 1_000_000))
+    start: str = setting("", "Weights of a generator (hpbnet convert stylegan2) to begin with.", None, "FILE")
+    start_discriminator: str = setting("", "Weights of a discriminator to begin with.", None, "FILE")
 
     @property
     def network(self) -> StyleGAN2Config:
@@ -64,92 +67,77 @@ class StyleGANTraining(TrainConfig):
         return StyleGAN2Config(*sizes)
 
 
-def train_stylegan(config: StyleGANTraining, directory: Path) -> Path:
+def train_stylegan(  # noqa: PLR0915 (a training loop stays whole)
+    config: StyleGANTraining, directory: Path, progress: Progress | None = None
+) -> Path:
     """Train, resume where a killed run stopped, and return the path of the released generator."""
-    with crew(config, config.device) as us:
-        return _train(config, directory, us)
+    with begin_run(config, directory, progress) as run:
+        group, device = run.group, run.group.device
+        generator, discriminator = build_networks(config, device)
+        ema = Ema(generator, config.ema)
+        optimizer = lazy_adam(generator, config.learning_rate, PATH_EVERY if config.path_length_weight else 0)
+        critic_optimizer = lazy_adam(discriminator, config.learning_rate, R1_EVERY)
+        adaptive, paths = Adaptive(), PathMean(device)
+        parts: dict[str, Stateful] = {"generator": generator, "discriminator": discriminator, "ema": ema}
+        parts |= {"optimizer": optimizer, "critic_optimizer": critic_optimizer, "adaptive": adaptive, "paths": paths}
+        faces = Faces(list_faces(Path(config.data), config.sources), config.resolution, config.seed)
+        run.resume(Release("stylegan2", asdict(config.network), ema, faces.description), **parts)
 
+        for done, batch in run.batches(faces):
+            real = batch.to(device).float() / 127.5 - 1
+            draw = seeded(config.seed, "z", done)  # the same in every process: each takes its share
+            chance = seeded(config.seed, "augment", done, group.rank)
+            noise = torch.Generator(device).manual_seed(seeded(config.seed, "noise", done, group.rank).initial_seed())
+            p = adaptive.probability
+            z = group.share(torch.randn(config.batch_size, 2, config.z_dim, generator=draw))
+            cuts = group.share(mixing_cuts(config.batch_size, config.network.styles, draw))
 
-def _train(config: StyleGANTraining, directory: Path, us: Crew) -> Path:  # noqa: PLR0915 (a training loop stays whole)
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    generator, discriminator = build_networks(config, us.device)
-    ema = Ema(generator, config.ema)
-    optimizer = lazy_adam(generator, config.learning_rate, PATH_EVERY if config.path_length_weight else 0)
-    critic_optimizer = lazy_adam(discriminator, config.learning_rate, R1_EVERY)
-    adaptive, paths = Adaptive(), PathMean(us.device)
-    parts: dict[str, Stateful] = {"generator": generator, "discriminator": discriminator, "ema": ema}
-    parts |= {"optimizer": optimizer, "critic_optimizer": critic_optimizer, "adaptive": adaptive, "paths": paths}
-    with us.turn():
-        run = Run(directory, config)
-        step = run.load(parts)
-    faces = Faces(list_faces(Path(config.data), config.sources), config.resolution, config.seed)
+            # Generate.
+            with autocast(config, device):
+                w = generator.mapping(z.flatten(0, 1)).unflatten(0, (-1, 2))
+                fake = generator.synthesis(mixed(w, cuts, config.network.styles), noise)
 
-    for batch in batches(faces, config, step, us.rank, us.size):
-        real = batch.to(us.device).float() / 127.5 - 1
-        draw = seeded(config.seed, "z", step)  # the same in every process: each takes its share
-        chance = seeded(config.seed, "augment", step, us.rank)
-        noise = torch.Generator(us.device).manual_seed(seeded(config.seed, "noise", step, us.rank).initial_seed())
-        p = adaptive.probability
-        z = us.share(torch.randn(config.batch_size, 2, config.z_dim, generator=draw))
-        cuts = us.share(mixing_cuts(config.batch_size, config.network.styles, draw))
+            # Discriminator.
+            discriminator.requires_grad_(True)
+            with autocast(config, device):
+                real_logits = discriminator(augment(real, p, chance))
+                terms = discriminator_loss(real_logits, discriminator(augment(fake.detach(), p, chance)))
+            descend(terms["total"], discriminator, critic_optimizer, group)
+            if done % R1_EVERY == 0:
+                seen = augment(real, p, chance).requires_grad_()
+                penalty = r1_penalty(discriminator(seen), seen, config.r1_gamma)
+                descend(penalty * R1_EVERY, discriminator, critic_optimizer, group)
 
-        # Generate.
-        with autocast(config, us.device.type):
-            w = generator.mapping(z.flatten(0, 1)).unflatten(0, (-1, 2))
-            fake = generator.synthesis(mixed(w, cuts, config.network.styles), noise)
+            # Generator.
+            discriminator.requires_grad_(False)
+            with autocast(config, device):
+                deceit = adversarial_loss(discriminator(augment(fake, p, chance)))
+            descend(deceit, generator, optimizer, group)
+            if config.path_length_weight and done % PATH_EVERY == 0:
+                half = max(1, z.shape[0] // 2)
+                w = generator.mapping(z[:half].flatten(0, 1)).unflatten(0, (-1, 2))
+                ws = mixed(w, cuts[:half], config.network.styles)
+                lengths = path_lengths(generator.synthesis(ws, noise), ws, noise)
+                penalty = path_length_penalty(lengths, paths.update(lengths, group), config.path_length_weight)
+                descend(penalty * PATH_EVERY, generator, optimizer, group)
 
-        # Discriminator.
-        discriminator.requires_grad_(True)
-        with autocast(config, us.device.type):
-            real_logits = discriminator(augment(real, p, chance))
-            terms = discriminator_loss(real_logits, discriminator(augment(fake.detach(), p, chance)))
-        descend(terms["total"], discriminator, critic_optimizer, us)
-        if step % R1_EVERY == 0:
-            seen = augment(real, p, chance).requires_grad_()
-            penalty = r1_penalty(discriminator(seen), seen, config.r1_gamma)
-            descend(penalty * R1_EVERY, discriminator, critic_optimizer, us)
+            # Averages.
+            (sign,) = group.average([real_logits.sign().mean()])
+            generator.mapping.track(w.detach().float().flatten(0, 1))
+            if config.augment:
+                adaptive.update(sign, config.batch_size)
+            step = done + 1
+            ema.update(generator, step)
 
-        # Generator.
-        discriminator.requires_grad_(False)
-        with autocast(config, us.device.type):
-            deceit = adversarial_loss(discriminator(augment(fake, p, chance)))
-        descend(deceit, generator, optimizer, us)
-        if config.path_length_weight and step % PATH_EVERY == 0:
-            half = max(1, z.shape[0] // 2)
-            w = generator.mapping(z[:half].flatten(0, 1)).unflatten(0, (-1, 2))
-            ws = mixed(w, cuts[:half], config.network.styles)
-            lengths = path_lengths(generator.synthesis(ws, noise), ws, noise)
-            penalty = path_length_penalty(lengths, paths.update(lengths, us), config.path_length_weight)
-            descend(penalty * PATH_EVERY, generator, optimizer, us)
-
-        # Averages.
-        sign, *values = us.average([real_logits.sign().mean(), terms["real"], terms["fake"], deceit])
-        generator.mapping.track(w.detach().float().flatten(0, 1))
-        if config.augment:
-            adaptive.update(sign, config.batch_size)
-        step += 1
-        ema.update(generator, step)
-
-        # Bookkeeping.
-        saving = step % config.checkpoint_every == 0 or step == config.steps
-        if us.first and (saving or step % config.log_every == 0):
-            names = ("critic_real", "critic_fake", "deceit", "augment", "sign_real", "path_length")
-            run.log(step, dict(zip(names, [*values, p, sign, float(paths.mean)], strict=True)))
-        if us.first and (step % config.validate_every == 0 or step == config.steps):
-            run.show(step, samples(ema, config.network))
-            if config.squeezenet:
-                run.log(step, {"frechet_squeezenet": frechet(ema, config, faces, us.device)})
-        if us.first and saving:
-            provenance: dict[str, Plain] = {
-                "data": "portraits (MODEL_CARD.md)",
-                "steps": step,
-                "licence": config.licence,
-            }
-            run.release("stylegan2", asdict(config.network), ema.shadow, provenance)
-            run.save(step, parts)  # last: a run killed before it does these steps again
-    us.wait()
-    return directory / "weights.safetensors"
+            # Bookkeeping.
+            values = {"critic_real": terms["real"], "critic_fake": terms["fake"], "deceit": deceit}
+            run.record(step, values | {"augment": p, "sign_real": sign, "path_length": paths.mean})
+            if run.validates(step):
+                run.show(step, samples(ema, config.network))
+                if config.squeezenet:
+                    run.record_metrics(step, {"frechet_squeezenet": frechet(ema, config, faces, device)})
+            run.checkpoint(step)
+    return run.weights
 
 
 class PathMean:
@@ -158,9 +146,9 @@ class PathMean:
     def __init__(self, device: torch.device) -> None:
         self.mean = torch.zeros((), device=device)
 
-    def update(self, lengths: Tensor, us: Crew) -> Tensor:
+    def update(self, lengths: Tensor, group: ProcessGroup) -> Tensor:
         """Move towards a batch's mean and return the mean."""
-        batch = us.average([lengths.mean()])[0]
+        batch = group.average([lengths.mean()])[0]
         self.mean = PATH_DECAY * self.mean + (1 - PATH_DECAY) * batch
         return self.mean
 
@@ -175,10 +163,11 @@ class PathMean:
 
 
 class Face(NamedTuple):
-    """A photo, and where its face is, if that is known."""
+    """A photo, and where its face is and where it comes from, if that is known."""
 
     photo: Path
     box: Box | None = None  # x, y, width, height [px]
+    source: str = ""
 
 
 class Faces(Dataset[Tensor]):
@@ -187,14 +176,23 @@ class Faces(Dataset[Tensor]):
     def __init__(self, faces: Sequence[Face], resolution: int, seed: int) -> None:
         self.faces, self.resolution, self.seed = faces, resolution, seed
 
+    @property
+    def description(self) -> str:
+        """How many photos there are, and where they come from."""
+        sources = sorted({face.source for face in self.faces} - {""})
+        return f"{len(self.faces)} photos" + (f" of {', '.join(sources)}" if sources else "")
+
     def __getitem__(self, index: int) -> Tensor:
         """Read item `index`: every photo comes once in each round."""
         turn, place = divmod(index, len(self.faces))
         order = torch.randperm(len(self.faces), generator=seeded(self.seed, "round", turn))
         face = self.faces[int(order[place])]
-        with Image.open(face.photo) as photo:
-            box = square_around(face.box, *photo.size)
-            square = photo.convert("RGB").resize((self.resolution,) * 2, Image.Resampling.LANCZOS, box=box)
+        try:
+            with Image.open(face.photo) as photo:
+                box = square_around(face.box, *photo.size)
+                square = photo.convert("RGB").resize((self.resolution,) * 2, Image.Resampling.LANCZOS, box=box)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{face.photo} cannot be read as a picture: {error}") from None
         pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)
         mirrored = bool(torch.rand((), generator=seeded(self.seed, "mirror", index)) < 0.5)
         return pixels.flip(2) if mirrored else pixels
@@ -213,11 +211,13 @@ def list_faces(folder: Path, sources: Sequence[str]) -> list[Face]:
     """List the training photos of a folder with an `index.csv`, or all pictures below a folder.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there is no such folder, or there are no photos in it.
     """
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
     if (folder / "index.csv").is_file():
         rows = read_index(folder, "train")
-        faces = [Face(row.photo, row.face) for row in rows if not sources or row.source in sources]
+        faces = [Face(row.photo, row.face, row.source) for row in rows if not sources or row.source in sources]
     else:
         faces = [Face(path) for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
     if not faces:
@@ -228,9 +228,10 @@ def list_faces(folder: Path, sources: Sequence[str]) -> list[Face]:
 def build_networks(config: StyleGANTraining, device: torch.device) -> tuple[Generator, Discriminator]:
     """Build both networks, with the weights that the run begins with."""
     generator, discriminator = Generator(config.network), Discriminator(config.network)
-    for network, path in ((generator, config.start), (discriminator, config.start_discriminator)):
-        if path:
-            network.load_state_dict({name: value.float() for name, value in read_checkpoint(path).tensors.items()})
+    if config.start:
+        generator.load_state_dict(read_start(config.start, "stylegan2"))
+    if config.start_discriminator:
+        discriminator.load_state_dict(read_start(config.start_discriminator, "stylegan2-discriminator"))
     return generator.to(device), discriminator.to(device)
 
 
@@ -238,16 +239,6 @@ def lazy_adam(network: nn.Module, learning_rate: float, every: int) -> torch.opt
     """Make Adam for a network regularised every k-th step, whose extra steps are allowed for; 0: never."""
     share = every / (every + 1) if every else 1.0
     return torch.optim.Adam(network.parameters(), lr=learning_rate * share, betas=(0.0, 0.99**share), eps=1e-8)
-
-
-def descend(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, us: Crew, clip: float = 0.0) -> None:
-    """Take one optimiser step of one network, with gradients averaged over all processes."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    us.average_gradients(network)
-    if clip:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
-    optimizer.step()
 
 
 def mixing_cuts(count: int, styles: int, draw: torch.Generator) -> Tensor:
@@ -284,10 +275,3 @@ def frechet(ema: Ema, config: StyleGANTraining, faces: Faces, device: torch.devi
         generated.append(stack((network(z) * 0.5 + 0.5).clamp(0, 1))[-1].mean(dim=(2, 3)))
         real.append(stack(faces[index][None].to(device).float() / 255)[-1].mean(dim=(2, 3)))
     return frechet_distance(*gaussian(torch.cat(generated)), *gaussian(torch.cat(real)))
-
-
-def sheet(pictures: Iterable[Tensor], columns: int = 8) -> Tensor:
-    """Lay pictures [1,3,H,W] out in rows -> [1,3,rows x H, columns x W]."""
-    every = list(pictures)
-    rows = [torch.cat(every[start : start + columns], dim=3) for start in range(0, len(every), columns)]
-    return torch.cat(rows, dim=2)
