@@ -15,6 +15,7 @@ PATHS = ("FILE", "FOLDER")  # the `metavar` of fields that name a file or folder
 MANY = (1, 100_000_000)
 FROM_ZERO = (0, 100_000_000)
 WEIGHT = (0, 1_000_000)  # of a loss's term
+_LONGEST = 500  # characters of a message, whatever was given
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def _checked(kind: type[C], values: dict[str, object], origin: str) -> dict[str,
     try:
         kind(**values)  # type: ignore[arg-type]
     except ValueError as error:
-        raise ValueError(f"{origin}{error}") from None
+        text = str(error)
+        raise ValueError(origin + (text if len(text) < _LONGEST else f"{text[:_LONGEST]} ...")) from None
     return values
 
 

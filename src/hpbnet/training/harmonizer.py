@@ -63,6 +63,8 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path, progress: Prog
     """Train, resume where a killed run stopped, and return the path of the released weights."""
     with begin_run(config, directory, progress) as run:
         device = run.group.device
+        dataset = Composites(Path(config.data), config.size, config.seed, config.scenes, config.illuminants)
+        validation = Pool(config.validation) if config.validation else None
         network = HarmonizerNetwork(HarmonizerConfig(config.channels, size=config.size, dropout=config.dropout))
         if config.start:
             network.load_state_dict(read_start(config.start, "harmonizer"))
@@ -75,8 +77,6 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path, progress: Prog
         )
         ema = Ema(network, config.ema)
         features = load_squeezenet(config.squeezenet).to(device) if config.perceptual else None
-        dataset = Composites(Path(config.data), config.size, config.seed, config.scenes, config.illuminants)
-        validation = Pool(config.validation) if config.validation else None
         release = Release("harmonizer", asdict(network.config), ema, dataset.pool.description)
         run.resume(release, network=network, optimizer=optimizer, ema=ema)
 

@@ -113,6 +113,8 @@ def train_hpbnet(config: HPBNetTraining, directory: Path, progress: Progress | N
     """Train, resume where a killed run stopped, and return the path of the released weights."""
     with begin_run(config, directory, progress) as run:
         device = run.group.device
+        items = Items(Pool(config.data), config)
+        validation = Pool(config.validation) if config.validation else None
         network = build_network(config)
         if config.start:
             load_start(network, config.start)
@@ -127,8 +129,6 @@ def train_hpbnet(config: HPBNetTraining, directory: Path, progress: Progress | N
         parts: dict[str, Stateful] = {"network": network, "ema": ema, "optimizer": optimizer}
         if config.adversarial_weight:
             parts |= {"discriminator": discriminator, "critic_optimizer": critic_optimizer}
-        items = Items(Pool(config.data), config)
-        validation = Pool(config.validation) if config.validation else None
         run.resume(Release("hpbnet", asdict(network.config), ema, items.pool.description), **parts)
 
         for done, batch in run.batches(items):

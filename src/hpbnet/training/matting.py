@@ -34,15 +34,15 @@ def train_matting(config: MattingTraining, directory: Path, progress: Progress |
     """Train, resume where a killed run stopped, and return the path of the released weights."""
     with begin_run(config, directory, progress) as run:
         device = run.group.device
+        portraits, scenes = read_index(Path(config.data), "train"), read_scenes(Path(config.scenes), "train")
+        dataset = Mattes(portraits, scenes, config.size, config.seed)
+        validation = read_index(Path(config.data), "val")
         network = MattingNetwork(MattingConfig(config.channels, config.blocks))
         if config.start:
             network.load_state_dict(read_start(config.start, "matting"))
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         ema = Ema(network, config.ema)
-        portraits, scenes = read_index(Path(config.data), "train"), read_scenes(Path(config.scenes), "train")
-        dataset = Mattes(portraits, scenes, config.size, config.seed)
-        validation = read_index(Path(config.data), "val")
         data = f"{len(portraits)} portraits of {', '.join(sorted({portrait.source for portrait in portraits}))}"
         release = Release("matting", asdict(network.config), ema, data)
         run.resume(release, network=network, optimizer=optimizer, ema=ema)

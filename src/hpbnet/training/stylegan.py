@@ -73,6 +73,7 @@ def train_stylegan(  # noqa: PLR0915 (a training loop stays whole)
     """Train, resume where a killed run stopped, and return the path of the released generator."""
     with begin_run(config, directory, progress) as run:
         group, device = run.group, run.group.device
+        faces = Faces(list_faces(Path(config.data), config.sources), config.resolution, config.seed)
         generator, discriminator = build_networks(config, device)
         ema = Ema(generator, config.ema)
         optimizer = lazy_adam(generator, config.learning_rate, PATH_EVERY if config.path_length_weight else 0)
@@ -80,7 +81,6 @@ def train_stylegan(  # noqa: PLR0915 (a training loop stays whole)
         adaptive, paths = Adaptive(), PathMean(device)
         parts: dict[str, Stateful] = {"generator": generator, "discriminator": discriminator, "ema": ema}
         parts |= {"optimizer": optimizer, "critic_optimizer": critic_optimizer, "adaptive": adaptive, "paths": paths}
-        faces = Faces(list_faces(Path(config.data), config.sources), config.resolution, config.seed)
         run.resume(Release("stylegan2", asdict(config.network), ema, faces.description), **parts)
 
         for done, batch in run.batches(faces):
