@@ -74,7 +74,7 @@ def _check(field: "dataclasses.Field[object]", value: object) -> None:
     elif get_origin(kind) is tuple:
         parts = value if isinstance(value, tuple | list) else ()
         item, *rest = get_args(kind)
-        fits = len(parts) > 0 if rest == [...] else len(parts) == len(get_args(kind))
+        fits = isinstance(value, tuple | list) if rest == [...] else len(parts) == len(get_args(kind))
         if not fits or not all(_lies_in(part, item, bounds) for part in parts):
             count = "" if rest == [...] else f"{len(get_args(kind))} "
             order = " (width, height)" if field.name == "size" else ""
@@ -86,14 +86,21 @@ def _check(field: "dataclasses.Field[object]", value: object) -> None:
 
 
 def _numbers(kind: object, field: "dataclasses.Field[object]") -> str:
+    if kind is str:
+        return "names"
     whole, bounds = "whole " if kind is int else "", field.metadata["range"]
     return f"{whole}numbers" + (f" from {bounds[0]:g} to {bounds[1]:g}" if bounds else "")
 
 
 def _lies_in(value: object, kind: object, bounds: tuple[float, float] | None) -> bool:
+    if kind is str:
+        return isinstance(value, str)
     if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
         return False
-    number = float(value)  # type: ignore[arg-type]
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
     if not math.isfinite(number):
         return False
     return bounds is None or bounds[0] <= number <= bounds[1]

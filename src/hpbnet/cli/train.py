@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 import click
 
-from ..options import kind_of
+from ..settings import kind_of
 
 if TYPE_CHECKING:
     from ..training.config import TrainConfig

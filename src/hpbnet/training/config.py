@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin
 
 from ..image import write_bytes
-from ..options import check_settings, kind_of, setting
+from ..settings import check_settings, kind_of, setting
 from ..synthesis.folders import read_json_object
 
 PATHS = ("FILE", "FOLDER")  # the `metavar` of fields that name a file or folder of one's own machine

@@ -14,7 +14,7 @@ from ..metrics import lpips
 from ..networks.change import apply_change
 from ..networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
 from ..networks.perceptual import FeatureStack, load_frozen, squeezenet
-from ..options import setting
+from ..settings import setting
 from ..synthesis.pool import Pool
 from ..triplet import Triplet
 from .composites import Composites, HeldOut

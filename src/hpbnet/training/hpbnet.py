@@ -23,7 +23,7 @@ from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig, grow
 from ..networks.perceptual import VggFeatures, load_frozen, vgg19
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
-from ..options import setting
+from ..settings import setting
 from ..synthesis.draws import happens, seeded, uniform, whole
 from ..synthesis.pool import Pool
 from ..synthesis.recipe import PAPER

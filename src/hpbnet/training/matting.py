@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..networks.matting import MattingConfig, MattingNetwork
-from ..options import setting
+from ..settings import setting
 from ..synthesis.portraits import Portrait, read_index
 from .config import TrainConfig
 from .mattes import Mattes, read_portrait

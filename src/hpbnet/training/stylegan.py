@@ -15,7 +15,7 @@ from ..checkpoint import read_foreign_tensors
 from ..metrics import frechet_distance, gaussian
 from ..networks.perceptual import load_frozen, squeezenet
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
-from ..options import setting
+from ..settings import setting
 from ..synthesis.draws import seeded
 from ..synthesis.portraits import SUFFIXES, Box, read_index
 from .augment import Adaptive, augment
