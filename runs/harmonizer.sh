@@ -3,19 +3,9 @@
 #   DATA=... DPR=dpr_512.t7 METRICS=... runs/harmonizer.sh OUT
 # DATA holds portraits/, backgrounds/ and lighting/ (MODEL_CARD.md); DPR is the published relighting network [ZHSJ19];
 # METRICS the networks that `hpbnet evaluate` measures with, SqueezeNet among them.
-# Stages 1 and 2 saw the `paper` pool alone, varied on the fly (docs/experiments.md), stage 3 both pools, each as often.
-# Stage 1 was stopped at step 1,250 of 8,000: its rate of 1e-3 was too high. Stage 2 began as 5,200 steps and was cut to
-# 4,200 at step 2,200; stage 3 began with a third of the `wide` pool, and as 12,000 steps (10,500 from step 1,750, 13,000
-# from 4,500, 12,000 again from 8,700), so its rate fell a little differently than here. Before stage 3 three inputs were
-# added to the confidence, with weights of 0. Stages 4, 7 and 10 train the confidence alone.
-# The pools of stages 1 to 4 were made when the relighting network still saw pictures of 256 px at that size and drew soft
-# shadows. Stage 5 saw half of that `paper` pool, all of that `wide` pool, and two made as now: 5,000 `paper` items, and
-# 2,000 of stored light (half of them until step 1,500), from which new items of both recipes are drawn. It was stopped
-# at step 6,000 of 11,000 (12,000 until step 1,500); stage 6 goes on with a perceptual term.
-# Stages 8 to 10 saw none of these pools. Stage 8 was stopped at step 2,000 of 3,500 (7,000 until step 500), saw two
-# thirds of its pools until step 400 and the soft one from step 800. For these pools the relighting network was compiled
-# (torch.compile: half the time, a level's difference here and there).
+# How the stages came about, and how the first run of them differed: docs/experiments.md, Harmonizer.
 set -euo pipefail
+for name in DATA DPR METRICS; do : "${!name:?set $name, see the head of this script}"; done
 out=$1
 light=$DATA/lighting/real_illuminant_rgb_11346x3.npy
 hpbnet synthesize "$DATA/portraits" --pool --split train --recipe paper --size 256 --count 10000 \
@@ -35,25 +25,25 @@ train() {
   hpbnet train harmonizer "$1" --set validation="$out/pool_val" --set scenes="$DATA/backgrounds" \
     --set illuminants="$light" --set threads=1 "${@:2}"
 }
-train "$out/pool/paper" --run "$out/1" --set steps=8000 --set warmup=100 --set checkpoint_every=250 \
-  --set ema=0.998   # interrupt after step 1,250
+train "$out/pool/paper" --run "$out/1" --set steps=8000 --set warmup=100 --set stop_at=1250 \
+  --set checkpoint_every=250 --set ema=0.998
 train "$out/pool/paper" --run "$out/2" --set steps=4200 --set warmup=50 --set learning_rate=0.0005 --set ema=0.998 \
   --set start="$out/1/weights.safetensors"
 train "$out/pool" --run "$out/3" --set steps=12000 --set warmup=100 --set learning_rate=0.0006 --set ema=0.999 \
   --set seed=7 --set start="$out/2/weights.safetensors"
 train "$out/pool" --run "$out/4" --set steps=600 --set batch_size=32 --set warmup=30 --set ema=0.99 \
-  --set learning_rate=0.002 --set weight_decay=0.0 --set seed=9 --set doubt_only=true --set doubt_harm=0.004 \
+  --set learning_rate=0.002 --set weight_decay=0.0 --set seed=9 --set confidence_only=true --set confidence_harm=0.004 \
   --set start="$out/3/weights.safetensors"
 train "$out/mix" --run "$out/5" --set steps=11000 --set warmup=150 --set learning_rate=0.0006 --set ema=0.999 \
-  --set seed=21 --set start="$out/4/weights.safetensors"   # interrupt after step 6,000
+  --set seed=21 --set stop_at=6000 --set start="$out/4/weights.safetensors"
 train "$out/mix" --run "$out/6" --set steps=2500 --set warmup=60 --set learning_rate=0.00035 --set ema=0.998 \
-  --set seed=22 --set doubt_harm=0.004 --set perceptual=0.1 --set squeezenet="$METRICS/squeezenet1_1.pth" \
+  --set seed=22 --set confidence_harm=0.004 --set perceptual=0.1 --set squeezenet="$METRICS/squeezenet1_1.pth" \
   --set start="$out/5/weights.safetensors"
 train "$out/mix" --run "$out/7" --set steps=600 --set batch_size=32 --set warmup=30 --set ema=0.99 \
-  --set learning_rate=0.002 --set weight_decay=0.0 --set seed=23 --set doubt_only=true --set doubt_harm=0.004 \
+  --set learning_rate=0.002 --set weight_decay=0.0 --set seed=23 --set confidence_only=true --set confidence_harm=0.004 \
   --set start="$out/6/weights.safetensors"
 
-# Stages 8 to 10: light at the relighting network's own size, but for `soft`; a third of the plain backdrops, and `plain`.
+# Stages 8 to 10: light at the relighting network's own size; a third of the plain backdrops, and `plain`.
 python - "$DATA/portraits" "$out" <<'END'
 import sys
 from pathlib import Path
@@ -72,20 +62,20 @@ sharp --recipe relit --count 4000 --seed 107 --list "$out/most.txt" -o "$out/sha
 sharp --recipe relit --count 2000 --seed 108 --list "$out/most.txt" --lights "$DATA/lighting/dpr_format_sh9_gray.npz" \
   -o "$out/sharp/lights"
 sharp --recipe relit --count 1000 --seed 109 --list "$out/plain.txt" -o "$out/sharp/plain"
-sharp --recipe relit --count 1500 --seed 111 --list "$out/most.txt" -o "$out/sharp/soft"   # with relight.DPR_SIDE = 256
+sharp --recipe relit --count 1500 --seed 111 --list "$out/most.txt" -o "$out/sharp/soft"
 hpbnet synthesize "$DATA/portraits" --pool --split val --recipe paper --size 256 --count 384 --seed 900 \
   --relighter "dpr:$DPR" --illuminants "$light" --workers 2 -o "$out/sharp_val"
 more() {
-  train "$out/sharp" --set validation="$out/sharp_val" --set batch_size=32 --set doubt_harm=0.004 "$@"
+  train "$out/sharp" --set validation="$out/sharp_val" --set batch_size=32 --set confidence_harm=0.004 "$@"
 }
 more --run "$out/8" --set steps=3500 --set warmup=100 --set learning_rate=0.0007 --set ema=0.998 \
   --set weight_decay=0.05 --set dropout=0.1 --set seed=31 \
-  --set start="$out/7/weights.safetensors"   # interrupt after step 2,000
+  --set stop_at=2000 --set start="$out/7/weights.safetensors"
 more --run "$out/9" --set steps=2000 --set warmup=50 --set learning_rate=0.0003 --set ema=0.998 \
   --set weight_decay=0.05 --set dropout=0.05 --set seed=32 --set perceptual=0.1 --set perceived=8 \
   --set squeezenet="$METRICS/squeezenet1_1.pth" --set start="$out/8/weights.safetensors"
 more --run "$out/10" --set steps=600 --set warmup=30 --set learning_rate=0.002 --set ema=0.99 --set weight_decay=0.0 \
-  --set dropout=0.1 --set seed=33 --set doubt_only=true --set doubt_harm=0.008 --set start="$out/9/weights.safetensors"
+  --set dropout=0.1 --set seed=33 --set confidence_only=true --set confidence_harm=0.008 --set start="$out/9/weights.safetensors"
 cp "$out/10/weights.safetensors" src/hpbnet/weights/harmonizer.safetensors
 
 items() { hpbnet synthesize "$DATA/portraits" --split val --relighter "dpr:$DPR" --illuminants "$light" "$@"; }

@@ -2,18 +2,14 @@
 # The matting network, in six stages on one CPU core each (about five hours in all, other work beside it).
 #   DATA=... runs/matting.sh OUT
 # DATA holds portraits/ (images/, alpha/, index.csv) and backgrounds/ (pictures, index.csv): see MODEL_CARD.md.
-# Stages 1 to 3 trained a smaller network (blocks 0,1,2,2,2, no attention; 45 % of the portraits before their own scene,
-# half of the items with a previous matte). Stage 4 began from it grown: attention with gain 0 and two residual blocks
-# whose last normalisation was zeroed, so that it said the same at first. From nothing, stages 2, 4 and 6 are enough.
-# Stage 1 was stopped at step 1,300 of 3,000 when low resolution proved to learn faster a minute (docs/experiments.md);
-# stage 3 began as 1,600 steps and was cut to 1,100 at step 400; stage 4 as 5,000 and was cut to 4,200 at step 1,700;
-# stage 6 as 3,000 and was cut to 2,750 at step 1,350.
+# How the stages came about, and how the first run of them differed: docs/experiments.md, Matting.
 set -euo pipefail
+: "${DATA:?set DATA, see the head of this script}"
 out=$1
 train() { hpbnet train matting "$DATA/portraits" --set scenes="$DATA/backgrounds" --set threads=1 "$@"; }
 
 train --run "$out/1" --set size=256 --set batch_size=24 --set steps=3000 --set learning_rate=0.0015 \
-  --set ema=0.998 --set checkpoint_every=100   # interrupt after step 1,300
+  --set stop_at=1300 --set ema=0.998 --set checkpoint_every=100
 train --run "$out/2" --set size=128 --set batch_size=32 --set steps=2400 --set learning_rate=0.0015 \
   --set ema=0.995 --set start="$out/1/weights.safetensors"
 train --run "$out/3" --set size=256 --set batch_size=24 --set steps=1100 --set learning_rate=0.0007 --set warmup=50 \
