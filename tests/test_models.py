@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+import json
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,9 @@ def test_every_embedded_weight_loads_and_says_where_it_comes_from() -> None:
 
     assert {"matting", "harmonizer"} <= set(embedded())
     for path in embedded().values():
-        assert {"command", "data", "licence", "steps"} <= set(read_checkpoint(path).provenance)
+        provenance = read_checkpoint(path).provenance
+        assert {"task", "data", "settings", "licence", "steps"} <= set(provenance)
+        assert not {"start", "data", "scenes"} & set(json.loads(str(provenance["settings"]))), "no paths of a machine"
         load_network(path)
 
 

@@ -162,7 +162,7 @@ def children_of(parent: int) -> list[int]:
     return [int(child) for listed in threads for child in listed.read_text().split()]
 
 
-def still_running(processes: Sequence[int], patience: float = 15.0) -> list[int]:
+def still_running(processes: Sequence[int], patience: float = 90.0) -> list[int]:
     """Return which processes run on, some seconds after their parent was killed, and end them."""
     limit, left = time.monotonic() + patience, list(processes)
     while left and time.monotonic() < limit:
