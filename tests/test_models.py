@@ -1,8 +1,8 @@
 """Networks by name or path."""
 
+import json
 import time
 from dataclasses import asdict
-import json
 from pathlib import Path
 
 import pytest

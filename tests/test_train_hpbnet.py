@@ -118,7 +118,7 @@ def test_a_run_killed_anywhere_ends_with_the_weights_of_one_that_was_not(tiny: H
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from hpbnet.training import run
+from hpbnet.training import optimise, run
 from hpbnet.training.hpbnet import HPBNetTraining, train_hpbnet
 
 sys.modules["torch.utils.tensorboard"] = None  # quicker
@@ -127,7 +127,7 @@ config = HPBNetTraining(**{k: tuple(v) if isinstance(v, list) else v
                            for k, v in json.loads((folder / "config.json").read_text()).items()})
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 count = {"save": 0}
-update, write, release, replace, log = run.Ema.update, run.write_bytes, run.Run.release, os.replace, run.Run.log
+update, write, release, replace, log = optimise.Ema.update, run.write_bytes, run.Run.release, os.replace, run.Run.log
 
 def step(self, network, number):
     die() if number == 3 else update(self, network, number)
@@ -158,8 +158,8 @@ def torn(self, number, values):
         die()
     log(self, number, values)
 
-patches = {"step": (run.Ema, "update", step), "state": (run, "write_bytes", state), "rename": (os, "replace", rename),
-           "weights": (run.Run, "release", weights), "log": (run.Run, "log", torn)}
+patches = {"step": (optimise.Ema, "update", step), "state": (run, "write_bytes", state),
+           "rename": (os, "replace", rename), "weights": (run.Run, "release", weights), "log": (run.Run, "log", torn)}
 children = {}
 for name, patch in patches.items():
     if (child := os.fork()) == 0:

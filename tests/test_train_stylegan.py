@@ -14,7 +14,7 @@ from hpbnet.models import load_network
 from hpbnet.networks.perceptual import squeezenet
 from hpbnet.networks.stylegan2 import Generator
 from hpbnet.training.augment import RAMP_IMAGES, Adaptive, augment
-from hpbnet.training.run import Ema
+from hpbnet.training.optimise import Ema
 from hpbnet.training.stylegan import (
     Faces,
     StyleGANTraining,

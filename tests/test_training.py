@@ -12,7 +12,7 @@ import torch
 
 from hpbnet import load_network
 from hpbnet.networks.perceptual import squeezenet
-from hpbnet.training.composites import Composites, crop, light_by_scene, resize
+from hpbnet.training.composites import Composites, crop, resize
 from hpbnet.training.config import TrainConfig, read_config
 from hpbnet.training.harmonizer import (
     HarmonizerTraining,
@@ -22,7 +22,9 @@ from hpbnet.training.harmonizer import (
     train_harmonizer,
 )
 from hpbnet.training.matting import MattingTraining, matting_loss, train_matting
-from hpbnet.training.run import Run, learning_rate
+from hpbnet.training.optimise import learning_rate
+from hpbnet.training.run import Run
+from hpbnet.training.scenes import light_by_scene
 from hpbnet.training.start import train
 from hpbnet.triplet import Triplet
 

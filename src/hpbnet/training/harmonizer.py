@@ -19,7 +19,8 @@ from ..synthesis.pool import Pool
 from ..triplet import Triplet
 from .composites import Composites, HeldOut
 from .config import WEIGHT, TrainConfig
-from .run import Ema, Progress, Release, autocast, begin_run, descend, learning_rate, set_learning_rate
+from .optimise import Ema, autocast, descend, learning_rate, set_learning_rate
+from .run import Progress, Release, begin_run
 from .start_weights import read_start
 
 _HARDLY_VISIBLE = (5 / 255) ** 2  # mean squared error below which a change hardly shows

@@ -31,17 +31,8 @@ from ..triplet import Triplet
 from .composites import crop, renew
 from .config import FROM_ZERO, MANY, WEIGHT, TrainConfig
 from .losses import Features, Perceptual, discriminator_loss, hpbnet_loss, r1_penalty
-from .run import (
-    Ema,
-    Progress,
-    Release,
-    Stateful,
-    autocast,
-    begin_run,
-    descend,
-    learning_rate,
-    set_learning_rate,
-)
+from .optimise import Ema, autocast, descend, learning_rate, set_learning_rate
+from .run import Progress, Release, Stateful, begin_run
 from .sheet import sheet
 from .start_weights import read_kind
 

@@ -15,7 +15,8 @@ from ..settings import setting
 from ..synthesis.portraits import Portrait, read_index
 from .config import TrainConfig
 from .mattes import Mattes, read_portrait
-from .run import Ema, Progress, Release, autocast, begin_run, descend, learning_rate, set_learning_rate
+from .optimise import Ema, autocast, descend, learning_rate, set_learning_rate
+from .run import Progress, Release, begin_run
 from .start_weights import read_start
 
 

@@ -22,7 +22,8 @@ from .augment import Adaptive, augment
 from .config import WEIGHT, TrainConfig
 from .distributed import ProcessGroup
 from .losses import adversarial_loss, discriminator_loss, path_length_penalty, path_lengths, r1_penalty
-from .run import Ema, Progress, Release, Stateful, autocast, begin_run, descend
+from .optimise import Ema, autocast, descend
+from .run import Progress, Release, Stateful, begin_run
 from .sheet import sheet
 from .start_weights import read_start
 
