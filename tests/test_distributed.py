@@ -1,9 +1,11 @@
 """Tests of training/distributed.py: two processes take the step that one would."""
 
+import json
 import socket
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
@@ -13,6 +15,7 @@ from hpbnet.networks.hpbnet import HPBNet, HPBNetConfig
 from hpbnet.training import start
 from hpbnet.training.config import TrainConfig
 from hpbnet.training.distributed import ProcessGroup, join_processes
+from hpbnet.training.harmonizer import HarmonizerTraining, train_harmonizer
 from hpbnet.training.losses import hpbnet_loss
 from hpbnet.training.run import batches
 
@@ -50,11 +53,14 @@ def work(rank: int, port: int, folder: str) -> None:
             file.write(str(rank))
 
 
-def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    multiprocessing.spawn(work, args=(port, str(tmp_path)), nprocs=2)
+        return int(probe.getsockname()[1])
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+    multiprocessing.spawn(work, args=(free_port(), str(tmp_path)), nprocs=2)
     alone = gradients(ProcessGroup(0, 1, CPU))
     both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert alone.keys() == both[0].keys() and len(alone) > 20
@@ -62,6 +68,33 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
         assert torch.equal(both[0][name], both[1][name])
         assert torch.allclose(value, both[0][name], rtol=1e-4, atol=1e-7), name
     assert (tmp_path / "order").read_text() == "01"
+
+
+def train_share(rank: int, port: int, folder: str) -> None:
+    """Run one of two processes of a training."""
+    import os
+
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    config = HarmonizerTraining(
+        data=f"{folder}/pool", channels=(8, 8, 8, 8), size=32, steps=2, batch_size=4, workers=0, threads=1, log_every=1
+    )
+    assert train_harmonizer(config, Path(folder) / "run").is_file()
+
+
+def test_two_processes_of_a_harmonizer_training_write_one_run(tmp_path: Path) -> None:
+    shard = tmp_path / "pool" / "000"
+    shard.mkdir(parents=True)
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
+    masks = np.zeros((2, 64, 64), np.uint8)
+    masks[:, 16:48] = 255
+    for name, array in {"reals": pictures, "composites": pictures // 2, "masks": masks}.items():
+        np.save(shard / f"{name}.npy", array)
+    (shard / "rows.jsonl").write_text('{"plain": false, "recipe": "paper"}\n' * 2)
+    multiprocessing.spawn(train_share, args=(free_port(), str(tmp_path)), nprocs=2)
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
 
 class Numbers(torch.utils.data.Dataset[int]):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from hpbnet.cli import main
-from hpbnet.synthesis import shards, write
+from hpbnet.synthesis import engines, shards, write
 from hpbnet.synthesis.alphas import list_portraits
 from hpbnet.synthesis.engines import Engine, make_all
 from hpbnet.synthesis.folders import locked, path_inside, read_json_object
@@ -73,12 +73,13 @@ def die(plan: SynthesisPlan, index: int) -> int:
     return index
 
 
-def test_what_a_killed_worker_was_making_is_made_again(tmp_path: Path) -> None:
+def test_what_a_killed_worker_was_making_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people = tuple(Portrait(name, "", tmp_path, tmp_path) for name in "ab")
     plan = SynthesisPlan(people, "paper", relighter=str(tmp_path / "mark"), size=SIZE)
     assert sorted(make_all(die_once, plan, range(6), Engine(2))) == [0, 1, 2, 3, 4, 5]
     assert (tmp_path / "mark").exists()
-    with pytest.raises(ValueError, match=r"killed 3 times in a row .*start again with fewer workers"):
+    monkeypatch.setattr(engines, "_ATTEMPTS", 1)
+    with pytest.raises(ValueError, match=r"killed 1 times in a row .*start again with fewer workers"):
         list(make_all(die, plan, range(2), Engine(1)))
 
 

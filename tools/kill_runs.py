@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,7 @@ def kill_all(folder: Path, synthesize: int, pool: int, training: int) -> Iterato
     for name, (arguments, kills) in kinds.items():
         if kills or name == "pool":
             outcome = kill_one(name, arguments, folder / name, kills)
-            print(json.dumps(vars(outcome)), flush=True)
+            print(json.dumps(asdict(outcome)), flush=True)
             yield outcome
 
 
