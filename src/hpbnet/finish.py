@@ -1,7 +1,7 @@
 """What is done to layers after harmonizing: strength, a manual grade, light wrap, matched grain and softness.
 
 Knows optics and film, in a small way. Grain alone is on by default: it does nothing unless the scene is grainy; what
-the others gain and cost is measured in docs/experiments.md (Finishing). Each function returns new layers whose alpha
+the others gain and cost is measured in docs/experiments/finishing.md. Each function returns new layers whose alpha
 and background are the old ones.
 """
 

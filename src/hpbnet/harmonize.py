@@ -8,7 +8,7 @@ The classical transfers are cautious. A person differs from a scene by light, wh
   strong own colour are no evidence. Where there are few others it is not believed;
 - a difference that portraits have anyway (`_NATURAL_...`) is left alone: only what exceeds it is taken away, in part
   and never beyond a limit.
-The numbers are those that lose least on portraits whose truth is known (docs/experiments.md, Classical transfers).
+The numbers are those that lose least on portraits whose truth is known (docs/experiments/classical-transfers.md).
 """
 
 from collections.abc import Callable
@@ -162,7 +162,7 @@ class Painter:
         """Return the network's own picture after Eq. (3), background included -> [B,3,R,R].
 
         A network that changes the composite's colours (`residual`) has no drift for Eq. (3) to undo. It paints the
-        mirror image, too: the mean of both is nearer to the truth (docs/experiments.md).
+        mirror image, too: the mean of both is nearer to the truth (docs/experiments/hpbnet.md).
         """
         small = self._seen(layers)
         composite, alpha = small.composite(), small.alpha

@@ -54,7 +54,7 @@ class Layers:
     def composite(self) -> Tensor:
         """Flatten to one image [B,3,H,W]: bit-equal to the background where alpha is 0, to the foreground where 1.
 
-        Colours are blended in sRGB, the space in which mattes are estimated (docs/experiments.md, Blending).
+        Colours are blended in sRGB, the space in which mattes are estimated (docs/experiments/blending.md).
         """
         if torch.is_grad_enabled() and (self.foreground.requires_grad or self.alpha.requires_grad):
             return torch.lerp(self.background, self.foreground, self.alpha)
