@@ -43,7 +43,7 @@ def imported_rooms(path: Path) -> list[tuple[int, str]]:
 
 
 def test_the_readme_lists_every_module_from_the_highest_floor_down() -> None:
-    tree = (PACKAGE.parents[1] / "README.md").read_text().split("## The house")[1].split("## ")[0]
+    tree = (PACKAGE.parents[1] / "README.md").read_text().split("## Source tree")[1].split("## ")[0]
     listed = [name.removesuffix(".py") for name in re.findall(r"^    (\w+(?:\.py|(?=/)))", tree, re.MULTILINE)]
     assert sorted(listed) == sorted({room_of(path) for path in FILES} - {"__init__", "__main__"})
     floors = [FLOOR_OF[name] for name in listed]
