@@ -22,7 +22,7 @@ Window = tuple[int, int, int, int]  # top, left, bottom, right [px]; bottom and 
 
 @dataclass(frozen=True)
 class AffineGrid:
-    """Affine colour maps over (luma, y, x); a pixel reads its own by trilinear interpolation.
+    """Affine colour maps over (luma, y, x); each pixel reads its map by trilinear interpolation.
 
     Cells are sampled at their centres, borders clamp, the guide is the pixel's Rec. 709 luma.
     """
@@ -40,12 +40,12 @@ class AffineGrid:
 
     @staticmethod
     def identity(batch: int = 1) -> "AffineGrid":
-        """Make the grid of one cell that changes nothing."""
+        """Make a grid of one cell that changes nothing."""
         return AffineGrid.uniform(torch.eye(3, 4).expand(batch, 3, 4))
 
     @staticmethod
     def uniform(matrix: Tensor) -> "AffineGrid":
-        """Make the grid of one cell from a matrix [B,3,4]."""
+        """Make a grid of one cell from a matrix [B,3,4]."""
         return AffineGrid(matrix[..., None, None, None])
 
     def lerp(self, other: "AffineGrid", weight: float) -> "AffineGrid":
@@ -60,9 +60,9 @@ class AffineGrid:
         return AffineGrid.identity(self.matrix.shape[0]).lerp(self, strength)
 
     def then(self, other: "AffineGrid") -> "AffineGrid":
-        """Compose two colour changes into one grid: this one first, then another that does not depend on luma.
+        """Combine two colour changes in one grid: this one first, then another that does not depend on luma.
 
-        Exact (up to the clamp between them) where one of the two is a single matrix; else exact at the cells' centres.
+        Exact (except for the clamp between them) if one of the two is a single matrix; else exact at the cell centres.
         """
         assert other.shape[0] == 1, f"the second grid has {other.shape[0]} luma cells, expected 1"
         shape = tuple(max(mine, theirs) for mine, theirs in zip(self.shape, other.shape, strict=True))
@@ -82,12 +82,12 @@ class AffineGrid:
     def apply(self, image: Tensor, window: Window | None = None) -> Tensor:
         """Recolour an image [B,3,H,W] of any size; the result is clamped to [0,1].
 
-        Works in bands of rows, so that a large image's coefficients are never held at once; where gradients are asked
-        for it works on the whole image.
+        It works in bands of rows, so that the coefficients of a large image need little memory. If gradients are
+        needed, it works on the whole image.
 
         Args:
             image: The picture, in sRGB.
-            window: Top, left, bottom and right [px] of the part to recolour; the rest stays as it is.
+            window: Top, left, bottom and right [px] of the part to recolour; the rest does not change.
         """
         assert image.ndim == 4 and image.shape[1] == 3, f"image is {tuple(image.shape)}"
         rows, columns = image.shape[-2:]
@@ -121,8 +121,8 @@ class AffineGrid:
     ) -> "AffineGrid":
         """Fit the grid that turns source into target: per cell, a ridge regression on the pixels around it.
 
-        This is the local affine model of the guided filter [He et al. 2013], over luma too. A cell's ridge pulls
-        towards the fit to the whole image, whose own ridge pulls towards identity: empty cells do no harm.
+        This is the local affine model of the guided filter [He et al. 2013], also over luma. The ridge pulls each cell
+        towards the fit to the whole image, whose own ridge pulls towards identity. So empty cells do no harm.
 
         Args:
             source: The picture before.
@@ -146,7 +146,7 @@ class AffineGrid:
 
 
 def _luma_terms(matrix: Tensor) -> Tensor:
-    """Write the cells over luma as the first one and the steps between neighbours: [B,3,4,D,h,w], same shape.
+    """Convert cells over luma [B,3,4,D,h,w] to the first one and the differences of neighbours, same shape.
 
     With f_d = clamp(D luma - 1/2 - (d - 1), 0, 1), the map at a luma is terms[0] + sum over d >= 1 of f_d terms[d].
     """
@@ -246,7 +246,7 @@ def _positions(samples: int, cells: int) -> Tensor:
 
 
 def empty_like(image: Tensor) -> Tensor:
-    """Allocate an image; NumPy asks the system for huge pages, so that a large one is touched five times faster."""
+    """Allocate an image by NumPy, which uses huge pages: the first write to a large one is five times faster."""
     if image.device.type != "cpu" or image.dtype != torch.float32:
         return torch.empty_like(image)
     return torch.from_numpy(np.empty(image.shape, dtype=np.float32))

@@ -1,14 +1,14 @@
 """Match the colour temperature of a painted picture to its composite's, Eq. (3) of the paper.
 
-Only a network that repaints the background too (HPBNet) needs this: the painted background tells how its colours
-drifted.
+Only a network that also repaints the background (HPBNet) needs this. The difference between the painted and the true
+background shows the colour drift of the network.
 """
 
 import torch
 from torch import Tensor
 
-_LEAST_SHARE = 1e-3  # of the picture that must be background to be judged by
-_MOST_GAIN = 4.0  # of a channel: two stops; beyond it a sum is near zero rather than a colour cast
+_LEAST_SHARE = 1e-3  # share of the picture that must be background for an estimate
+_MOST_GAIN = 4.0  # of a channel: two stops; a larger gain means a sum near zero, not a colour cast
 
 
 def match_color_temperature(
@@ -18,7 +18,7 @@ def match_color_temperature(
 ) -> Tensor:
     """Multiply each channel by the ratio of background sums, the true one over the painted one.
 
-    A background too small or too dark to be judged by leaves the channel as it is. The result is not clamped.
+    If the background is too small or too dark for an estimate, the channel stays as it is. The result is not clamped.
     """
     background = 1 - mask
     true = (composite * background).sum(dim=(2, 3), keepdim=True)

@@ -1,4 +1,4 @@
-"""The results of the pipeline: a person cut out, and a composed picture with what it was made of."""
+"""The results of the pipeline: a cut-out person, and a composed picture with its layers and colour grid."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from .options import HarmonizeOptions
 
 @dataclass(frozen=True)
 class CutOut:
-    """A person cut out of a portrait."""
+    """A cut-out person: foreground colours and alpha."""
 
-    foreground: Tensor  # [1,3,H,W] sRGB in [0,1], the person's own colours also at soft edges
+    foreground: Tensor  # [1,3,H,W] sRGB in [0,1], without the old background's colours at soft edges
     alpha: Tensor  # [1,1,H,W] straight
-    depth: int = 8  # [bit] of the portrait, 8 or 16
+    depth: int = 8  # [bit] of the portrait: 8 or 16
     notices: tuple[str, ...] = ()
 
     @property
@@ -34,7 +34,7 @@ class CutOut:
         return replace(self, foreground=self.alpha, alpha=self.alpha.new_ones(()).expand_as(self.alpha))
 
     def encode(self, format: str = "png", quality: int = 95) -> bytes:
-        """Return the bytes of a file, transparent where nobody is."""
+        """Return the bytes of a file, transparent outside the person."""
         opaque = bool((self.alpha == 1).all())
         return encode_picture(self.foreground, None if opaque else self.alpha, format, self.depth, quality)
 
@@ -54,13 +54,13 @@ class CutOut:
 
 @dataclass(frozen=True)
 class Composition:
-    """A composed picture, and what it was made of."""
+    """A composed picture, with its layers and colour grid."""
 
     image: Tensor  # [1,3,H,W] sRGB in [0,1]
-    layers: Layers  # as they were flattened: the foreground recoloured
-    grid: AffineGrid  # the harmonizer's answer, before strength
+    layers: Layers  # with the recoloured foreground; `composite` flattens them to `image`
+    grid: AffineGrid  # the harmonizer's result, before strength and grade
     options: HarmonizeOptions
-    depth: int = 8  # [bit] 16 where a source had it
+    depth: int = 8  # [bit] 16 if a source has 16
     notices: tuple[str, ...] = ()  # sentences about what may look wrong
 
     @property

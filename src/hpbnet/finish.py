@@ -1,8 +1,7 @@
-"""What is done to layers after harmonizing: strength, a manual grade, light wrap, matched grain and softness.
+"""Finish layers after harmonizing: strength, exposure and warmth, light wrap, grain and softness.
 
-Knows optics and film, in a small way. Grain alone is on by default: it does nothing unless the scene is grainy; what
-the others gain and cost is measured in docs/experiments/finishing.md. Each function returns new layers whose alpha
-and background are the old ones.
+Only grain is on by default: it does nothing unless the background is grainy. docs/experiments/finishing.md measures
+what each of them gains and costs. Each function returns new layers with the same alpha and background.
 """
 
 import math
@@ -19,21 +18,21 @@ from .color import LUMA, luma
 from .layers import Layers, box_of
 from .options import ColorOptions, HarmonizeOptions
 
-_GAMMA = 2.2  # a gain in linear light is its 1 / 2.2th power in sRGB, all but the darkest tones
-_WARMTH_STOPS = 0.35  # [EV] by which red rises and blue falls at warmth 1: about 6500 K seen as 4500 K
-_WRAP_RADIUS = 0.012  # of the longer side, reach of the spilled light
-_ROBUST = 1.4826  # a normal deviation over its median absolute deviation
-_WHOLE = 0.99  # weight from which a pixel belongs to what is measured
-_LEAST_PIXELS = 4096  # that noise or sharpness can be told from
-_NOTICED = 1.25  # times as much grain is seen, and told from the measure's own scatter
+_GAMMA = 2.2  # a gain in linear light is about its 1 / 2.2th power in sRGB, except for the darkest tones
+_WARMTH_STOPS = 0.35  # [EV] that red rises and blue falls at warmth 1: about 6500 K seen as 4500 K
+_WRAP_RADIUS = 0.012  # reach of the light wrap, as a share of the longer side
+_ROBUST = 1.4826  # standard deviation over median absolute deviation of a normal distribution
+_WHOLE = 0.99  # pixels with at least this weight are measured
+_LEAST_PIXELS = 4096  # needed to measure noise or sharpness
+_NOTICED = 1.25  # ratio of grain from which a difference is visible and above the measure's own error
 _MOST_BLUR = 2.5  # [px] deviation
-_LEAST_NOISE = 1.0 / 255  # grain below this is not seen, and not added
+_LEAST_NOISE = 1.0 / 255  # grain below this is invisible and not added
 _LEAST_BLUR = 0.3  # [px] blur below this is not added
-_LEAST_EDGES, _STRONG_EDGE = 64, 0.03  # pixels on edges that blur can be told from, and their slope per pixel
-_OWN_BLUR = 0.75  # [px] deviation that the measuring itself adds: Sobel's filter and the pixel's width
+_LEAST_EDGES, _STRONG_EDGE = 64, 0.03  # pixels on edges needed to measure blur, and their slope per pixel
+_OWN_BLUR = 0.75  # [px] deviation added by the measurement itself: Sobel's filter and the pixel's width
 _PATCH, _QUIET = 8, 0.2  # [px] side of the patches in which noise is measured; the quantile of patches taken as noise
-_QUIET_BIAS = 1.2  # by which that quantile of pure noise lies below its deviation
-_BLOCK, _BLOCKS = 20, 600  # [px] side of the blocks of a picture that noise is measured in, and about how many
+_QUIET_BIAS = 1.2  # standard deviation of pure noise over that quantile
+_BLOCK, _BLOCKS = 20, 600  # [px] side of the blocks in which noise is measured, and about how many
 
 
 def adjust(grid: AffineGrid, options: ColorOptions) -> AffineGrid:
@@ -45,17 +44,17 @@ def adjust(grid: AffineGrid, options: ColorOptions) -> AffineGrid:
 
 
 def finish(layers: Layers, options: HarmonizeOptions) -> Layers:
-    """Match softness, wrap light and match grain, in this order: grain lies on top of light."""
+    """Match softness, add light wrap and match grain, in this order: grain comes last, as in a camera."""
     layers = light_wrap(match_softness(layers, options.softness), options.light_wrap)
     return match_grain(layers, options.grain)
 
 
 def grade(exposure: float, warmth: float) -> AffineGrid:
-    """Make the grid of a manual correction.
+    """Make the grid of a manual exposure and warmth correction.
 
     Args:
-        exposure: [EV], doublings of the light.
-        warmth: -1 bluish to 1 golden; luma is kept for grey.
+        exposure: [EV]; 1 doubles the light.
+        warmth: -1 bluish to 1 golden; the luma of grey does not change.
     """
     stops = torch.tensor([exposure + warmth * _WARMTH_STOPS, exposure, exposure - warmth * _WARMTH_STOPS])
     gains = torch.exp2(stops / _GAMMA)
@@ -82,12 +81,12 @@ def light_wrap(layers: Layers, amount: float) -> Layers:
 
 
 def match_grain(layers: Layers, amount: float, seed: int = 0) -> Layers:
-    """Bring the foreground's grain up to the background's; adds only, and only where the background is grainy.
+    """Add grain to the foreground until it has as much as the background; never remove grain.
 
     Args:
         layers: harmonized layers.
         amount: 0 (none) to 1.
-        seed: of the grain; another for each frame of a video.
+        seed: of the random grain; use another one for each frame of a video.
     """
     if amount == 0:
         return layers
@@ -107,16 +106,16 @@ def match_grain(layers: Layers, amount: float, seed: int = 0) -> Layers:
 def _missing_noise(foreground: Tensor, alpha: Tensor, background: Tensor) -> float:
     opacity = _blocks(alpha)
     goal = _noise_in(background, opacity.amax(dim=(1, 2, 3)) < 1 - _WHOLE)
-    if goal is None or goal < _LEAST_NOISE:  # as in most pictures; the foreground need not be measured
+    if goal is None or goal < _LEAST_NOISE:  # as in most pictures: there is no grain to match
         return 0.0
     own = _noise_in(foreground, opacity.amin(dim=(1, 2, 3)) > _WHOLE)
     return 0.0 if own is None or goal < _NOTICED * own else math.sqrt(goal**2 - own**2)
 
 
 def match_softness(layers: Layers, amount: float) -> Layers:
-    """Soften the foreground to the background's sharpest edges; never sharpens.
+    """Blur the foreground until its sharpest edges are as soft as the background's; never sharpen.
 
-    A background out of focus is soft without the person's having to be, which cannot be told from a soft lens.
+    A background that is out of focus looks the same as one seen through a soft lens, and is matched, too.
 
     Args:
         layers: harmonized layers.
@@ -141,17 +140,17 @@ def _softened(foreground: Tensor, alpha: Tensor, background: Tensor, amount: flo
 def measure_noise(image: Tensor, weight: Tensor) -> float | None:
     """Measure the white noise of an image [1,3,H,W] where a weight [1,1,H,W] is 1.
 
-    Immerkaer's measure [1996], robustly, of the quietest patches, at the picture's size and at half of it: what white
-    noise loses by halving is noise, and what texture and compression keep is not.
+    A robust form of Immerkaer's measure [1996] in the quietest patches, at the picture's size and at half of it.
+    Halving a picture halves white noise, but not texture and compression. So only the difference counts as noise.
 
     Returns:
-        the deviation of luma noise, 0-1 scale; None where too little is seen to tell.
+        the standard deviation of luma noise, 0-1 scale; None if there are too few pixels to measure.
     """
     return _noise_in(image, _blocks(weight).amin(dim=(1, 2, 3)) > _WHOLE)
 
 
 def _noise_in(image: Tensor, inside: Tensor) -> float | None:
-    """Deviation of the noise in the blocks of an image that are inside, [N] of them or not."""
+    """Measure the deviation of the noise in the blocks of an image for which `inside` [N] is true."""
     if int(inside.sum()) * _BLOCK**2 < _LEAST_PIXELS:
         return None
     grey = luma(_blocks(image)[inside])
@@ -160,7 +159,7 @@ def _noise_in(image: Tensor, inside: Tensor) -> float | None:
 
 
 def _blocks(image: Tensor) -> Tensor:
-    """Cut blocks [N,C,h,w] spread evenly over an image [1,C,H,W] -> none if it is smaller than one."""
+    """Cut blocks [N,C,h,w], spread evenly, from an image [1,C,H,W]; N is 0 if the image is smaller than a block."""
     rows, columns = (length // _BLOCK for length in image.shape[-2:])
     if not rows or not columns:
         return image[:0]
@@ -170,7 +169,7 @@ def _blocks(image: Tensor) -> Tensor:
 
 
 def _quiet_noise(grey: Tensor) -> float:
-    """Deviation of the noise in the quietest patches of blocks [N,1,h,w]."""
+    """Measure the deviation of the noise in the quietest patches of blocks [N,1,h,w]."""
     kernel = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]).view(1, 1, 3, 3) / 6  # unit gain for white noise
     second = F.conv2d(grey, kernel).abs()
     patches = second.unfold(2, _PATCH, _PATCH).unfold(3, _PATCH, _PATCH).flatten(0, 3).flatten(1)
@@ -209,7 +208,7 @@ def _gradient(grey: Tensor) -> Tensor:
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur [B,C,H,W] by a Gaussian; a wide one on a picture made smaller."""
+    """Blur [B,C,H,W] by a Gaussian; a wide one is applied to a reduced picture, for speed."""
     height, width = image.shape[-2:]
     factor = max(1, int(sigma / 4))
     small = (math.ceil(height / factor), math.ceil(width / factor))

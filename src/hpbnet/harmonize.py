@@ -1,14 +1,14 @@
-"""Harmonizers: what judges colour, `Layers -> AffineGrid`.
+"""Harmonizers: functions `Layers -> AffineGrid` that decide how the foreground's colours change.
 
-Knows two classical transfers and how a network's answer becomes a grid. Knows nothing of how a grid is applied.
+Knows two classical transfers, and how the output of a network becomes a grid. Knows nothing of how a grid is applied.
 
 The classical transfers are cautious. A person differs from a scene by light, which should be matched, and by content
-(skin, a red dress, a dark coat), which should not. So
-- a difference in tint is judged by weakly coloured pixels only, on both sides: light tints everything, and pixels of a
-  strong own colour are no evidence. Where there are few others it is not believed;
-- a difference that portraits have anyway (`_NATURAL_...`) is left alone: only what exceeds it is taken away, in part
-  and never beyond a limit.
-The numbers are those that lose least on portraits whose truth is known (docs/experiments/classical-transfers.md).
+(skin, a red dress, a dark coat), which should not. Therefore
+- a difference in tint is measured on weakly coloured pixels only, on both sides: light tints everything, but a strong
+  colour belongs to the object. If there are few weakly coloured pixels, the difference is not trusted;
+- the difference that portraits have anyway (`_NATURAL_...`) is left alone. Only the excess is removed, in part and up
+  to a limit.
+The constants have the smallest error on portraits whose truth is known (docs/experiments/classical-transfers.md).
 """
 
 from collections.abc import Callable
@@ -35,31 +35,31 @@ from .networks.hpbnet import HPBNet
 
 Harmonizer = Callable[[Layers], AffineGrid]
 
-_SIDE = 256  # [px] of the longer side on which colours are judged
-_NEUTRAL = 22.0  # Lab chroma at which a pixel's say in the light's tint has fallen to exp(-1/2)
-_LIFTED = 32  # cells along a side of a painted picture's grid: 16 do not follow hard shadows
-_FEW = 0.2  # share of weakly coloured pixels at which a difference in tint is half believed
-_LEAST_AREA = 0.01  # of the picture that foreground and background must each fill
-_NATURAL_TINT, _TINT_DEVIATION = (8.3, 7.0), (6.5, 11.5)  # Lab a, b of weakly coloured pixels, person less scene
-_TINT_RANGE = 1.5  # deviations from the natural tint that are left alone
-_LIGHTNESS_RANGE = 25.0  # difference in Lab L that is left alone, one deviation
-_PART_OF_TINT, _PART_OF_LIGHTNESS, _PART_OF_SPREAD = 0.9, 0.5, 0.3  # of an excess that is taken away
+_SIDE = 256  # [px] longer side of the reduced picture on which colours are measured
+_NEUTRAL = 22.0  # Lab chroma at which a pixel's weight for the tint has fallen to exp(-1/2)
+_LIFTED = 32  # cells along a side of the grid of a painted picture; 16 are too few for hard shadows
+_FEW = 0.2  # share of weakly coloured pixels at which half of a difference in tint is trusted
+_LEAST_AREA = 0.01  # share of the picture that foreground and background must each cover
+_NATURAL_TINT, _TINT_DEVIATION = (8.3, 7.0), (6.5, 11.5)  # Lab a, b of weakly coloured pixels, person minus scene
+_TINT_RANGE = 1.5  # differences within this many deviations of the natural tint are left alone
+_LIGHTNESS_RANGE = 25.0  # differences in Lab L up to this (one deviation) are left alone
+_PART_OF_TINT, _PART_OF_LIGHTNESS, _PART_OF_SPREAD = 0.9, 0.5, 0.3  # share of an excess that is removed
 _MOST_TINT, _MOST_LIGHTNESS, _MOST_SPREAD = 10.0, 10.0, 1.25  # [Lab a b], [Lab L], ratio of deviations
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What foreground and background say of their light."""
+    """The estimated difference in light between foreground and background."""
 
-    neutral_foreground: Tensor  # [B,1,h,w] weight of each pixel's say
+    neutral_foreground: Tensor  # [B,1,h,w] weight of each pixel for the tint
     neutral_background: Tensor  # [B,1,h,w]
-    certain: Tensor  # [B,1,1,1] 1 where both are large enough to be judged, else 0
-    tint_certain: Tensor  # [B,1,1,1] in [0,1], how far a difference in tint is believed
-    shift: Tensor  # [B,3,1,1] by which the foreground should move in Lab
+    certain: Tensor  # [B,1,1,1] 1 where both are large enough to be measured, else 0
+    tint_certain: Tensor  # [B,1,1,1] in [0,1], how far a difference in tint is trusted
+    shift: Tensor  # [B,3,1,1] change of the foreground in Lab
 
 
 def reinhard(layers: Layers) -> AffineGrid:
-    """Match means and deviations in Lab [RAGS01], cautiously; fitted by a grid over luma."""
+    """Match means and deviations in Lab [RAGS01], in part and with limits; fitted by a grid over luma."""
     small = _small(layers)
     target = reinhard_target(small)
     return AffineGrid.fit(small.foreground, target, small.alpha, depth=12, height=1, width=1)
@@ -79,7 +79,7 @@ def reinhard_target(layers: Layers) -> Tensor:
 
 
 def covariance(layers: Layers) -> AffineGrid:
-    """Match means and covariances in RGB by the Monge-Kantorovich map [PK07], cautiously; one exact matrix."""
+    """Match means and covariances in RGB by the Monge-Kantorovich map [PK07], in part; one exact matrix."""
     small = _small(layers)
     judged = judge(small, rgb_to_lab(small.foreground), rgb_to_lab(small.background))
     _, own = masked_covariance(small.foreground, judged.neutral_foreground)
@@ -108,7 +108,7 @@ def partial_monge_kantorovich(own: Tensor, goal: Tensor, part: Tensor | float = 
 
 
 def judge(layers: Layers, foreground: Tensor, background: Tensor) -> Judgement:
-    """Judge how far the light differs in layers, given in Lab as `foreground` and `background` [B,3,H,W]."""
+    """Estimate the difference in light between the foreground and background of layers, both in Lab [B,3,H,W]."""
     scene = 1 - layers.alpha
     neutral_foreground, neutral_background = layers.alpha * _neutrality(foreground), scene * _neutrality(background)
     person_area, scene_area = _area(layers.alpha), _area(scene)
@@ -135,7 +135,7 @@ def identity(layers: Layers) -> AffineGrid:
 
 
 def learned(network: HarmonizerNetwork) -> Harmonizer:
-    """Make a harmonizer of a network that predicts the grid and has shrunk it where it is unsure."""
+    """Make a harmonizer of a network that predicts a grid, already reduced by its confidence."""
     size = network.config.size
 
     @torch.no_grad()
@@ -149,20 +149,20 @@ def learned(network: HarmonizerNetwork) -> Harmonizer:
 
 @dataclass(frozen=True)
 class Painter:
-    """The harmonizer of a network that paints: its picture is lifted to any size by a fitted grid."""
+    """A harmonizer of a network that paints a small picture: a grid fitted to it is applied at any size."""
 
     network: HPBNet
 
     def __call__(self, layers: Layers) -> AffineGrid:
-        """Paint and lift."""
+        """Paint a small picture and fit a grid to it."""
         return self.lift(layers, self.paint(layers))
 
     @torch.no_grad()
     def paint(self, layers: Layers) -> Tensor:
         """Return the network's own picture after Eq. (3), background included -> [B,3,R,R].
 
-        A network that changes the composite's colours (`residual`) has no drift for Eq. (3) to undo. It paints the
-        mirror image, too: the mean of both is nearer to the truth (docs/experiments/hpbnet.md).
+        A network that changes the composite's colours (`residual`) has no colour drift, so Eq. (3) is not applied. It
+        also paints the mirror image, and the mean of both is closer to the truth (docs/experiments/hpbnet.md).
         """
         small = self._seen(layers)
         composite, alpha = small.composite(), small.alpha
@@ -175,7 +175,7 @@ class Painter:
         return mean.clamp(0.0, 1.0)
 
     def lift(self, layers: Layers, picture: Tensor) -> AffineGrid:
-        """Fit the grid that takes the composite to a picture [B,3,R,R] of it."""
+        """Fit the grid that turns the composite into the painted picture [B,3,R,R]."""
         small = self._seen(layers)
         return AffineGrid.fit(small.composite(), picture, small.alpha, height=_LIFTED, width=_LIFTED)
 
@@ -192,7 +192,7 @@ def harmonizer_by_name(name_or_path: str | Path) -> Harmonizer:
     """Return the harmonizer of a name, or of a checkpoint's path.
 
     Raises:
-        ValueError: neither a known name nor a file, or the file holds a network of another kind.
+        ValueError: the name is unknown and there is no such file, or the file holds a network of another kind.
     """
     name = str(name_or_path)
     if name in HARMONIZERS:
@@ -216,7 +216,7 @@ def _small(layers: Layers) -> Layers:
 
 
 def _neutrality(lab: Tensor) -> Tensor:
-    """Say of each pixel how near its colour is to grey -> [B,1,H,W] in (0,1]."""
+    """Weight each pixel by how close its colour is to grey -> [B,1,H,W] in (0,1]."""
     weight: Tensor = torch.exp(-0.5 * lab[:, 1:].square().sum(dim=1, keepdim=True) / _NEUTRAL**2)
     return weight
 
@@ -232,7 +232,7 @@ def _limit(vector: Tensor, most: float) -> Tensor:
 
 
 def _beyond(vector: Tensor, radius: float) -> Tensor:
-    """Return what of vectors over dimension 1 lies beyond a radius; zero within it."""
+    """Return the part of vectors over dimension 1 that exceeds a radius; zero within it."""
     length = vector.norm(dim=1, keepdim=True).clamp_min(1e-6)
     rest: Tensor = vector * (1 - radius / length).clamp_min(0.0)
     return rest

@@ -1,7 +1,7 @@
-"""What travels through hpbnet: a foreground, its alpha and a background, flattened only at the end.
+"""Layers: a foreground, its alpha and a background, passed through all steps and flattened only at the end.
 
 Knows how layers are resized, recoloured and composited, and how a cut-out is placed on a canvas. Knows nothing of how
-an alpha, a judgement of colour or a framing comes about.
+an alpha, a colour change or a placement is estimated.
 """
 
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ from torch import Tensor
 from .affine_grid import AffineGrid, Window, empty_like
 from .color import linear_to_srgb, srgb_to_linear
 
-_SNAP = 1e-3  # alpha closer than this to 0 or 1 after resampling is rounding, and is taken for it
-_SPARE = 3  # an enlarged plane may be this many times the window cut out of it; else only the window is drawn
-_DISC_RADIUS = 8  # [px] of the largest disc that is convolved directly
+_SNAP = 1e-3  # alpha this close to 0 or 1 after resampling is a rounding error and is set to it
+_SPARE = 3  # up to this ratio of plane to window, the whole plane is enlarged and cropped; else only the window
+_DISC_RADIUS = 8  # [px] of the largest disc that is applied at full size
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Layers:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a cut-out goes: a part of the portrait is drawn onto a part of the canvas."""
+    """Where a cut-out is placed: a window of the portrait is drawn into a window of the canvas."""
 
     source: Window  # [px] of the portrait, after mirroring
     target: Window  # [px] of the canvas; may reach beyond it
@@ -71,7 +71,7 @@ class Placement:
 
 
 def box_of(alpha: Tensor, threshold: float) -> Window:
-    """Find the smallest window that holds all alpha above a threshold; empty at the top left if there is none."""
+    """Find the smallest window that contains all alpha above a threshold; (0, 0, 0, 0) if there is none."""
     rows = (alpha.amax(dim=(0, 1, 3)) > threshold).nonzero()
     if not len(rows):
         return 0, 0, 0, 0
@@ -83,8 +83,8 @@ def box_of(alpha: Tensor, threshold: float) -> Window:
 def place(foreground: Tensor, alpha: Tensor, background: Tensor, placement: Placement) -> Layers:
     """Draw a cut-out [1,3,H,W], [1,1,H,W] onto a canvas: area averaging when reduced, bicubic when enlarged.
 
-    Colours are resampled premultiplied by alpha, so that nothing of the photo's background bleeds in. Outside the
-    target window alpha is 0.
+    Colours are resampled premultiplied by alpha, so that the photo's background does not bleed in. Outside the target
+    window, alpha is 0.
     """
     height, width = background.shape[-2:]
     top, left, bottom, right = placement.target
@@ -115,7 +115,7 @@ def fit_background(
     Args:
         picture: the background.
         size: width and height [px]; the picture's own if None.
-        fit: "cover" crops it to fill the canvas, "contain" shows all of it, before itself strongly blurred.
+        fit: "cover" crops it to fill the canvas, "contain" shows all of it on a strongly blurred copy.
         blur: radius of the lens blur [px].
     """
     height, width = picture.shape[-2:]
@@ -132,14 +132,14 @@ def fit_background(
 
 
 def lens_blur(picture: Tensor, radius: float) -> Tensor:
-    """Blur as a lens out of focus does: a disc, in linear light.
+    """Blur like a lens that is out of focus: by a disc, in linear light.
 
     Args:
         picture: [1,3,H,W] sRGB in [0,1].
         radius: of the disc [px].
     """
     height, width = picture.shape[-2:]
-    factor = max(1.0, radius / _DISC_RADIUS)  # a large disc on a picture made smaller
+    factor = max(1.0, radius / _DISC_RADIUS)  # a large disc is applied to a reduced picture, for speed
     small = _resample(srgb_to_linear(picture), (max(1, ceil(height / factor)), max(1, ceil(width / factor))))
     reach = ceil(radius / factor)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -174,7 +174,7 @@ def _divide(premultiplied: Tensor, alpha: Tensor) -> Tensor:
 
 
 def _resample(image: Tensor, size: tuple[int, int], window: Window | None = None) -> Tensor:
-    """Resize [1,C,H,W] to a height and width and cut a window out of the result; never holds more than it must."""
+    """Resize [1,C,H,W] to a height and width and crop a window of the result, with little memory."""
     rows, columns = image.shape[-2:]
     tall, wide = size
     top, left, bottom, right = window or (0, 0, tall, wide)
@@ -198,11 +198,11 @@ def _enlarge(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def _average(layers: Layers, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Area-average the premultiplied foreground, alpha and background, rows first, a band at a time."""
+    """Average the premultiplied foreground, alpha and background by area: rows first, in bands."""
     rows, columns = layers.size
     down = _area_weights(rows, height)
     lines = layers.alpha.new_empty(layers.alpha.shape[0], 7, height, columns)
-    group = max(1, min(8, 24 * height // rows))  # target rows made at once
+    group = max(1, min(8, 24 * height // rows))  # target rows computed together
     for first in range(0, height, group):
         last = min(first + group, height)
         band = slice(first * rows // height, ceil(last * rows / height))

@@ -1,4 +1,4 @@
-"""Measures of how far an output is from the truth, as pure functions of tensors.
+"""Measures of the difference between an output and the truth, as pure functions of tensors.
 
 Pictures are sRGB [B,3,H,W] in [0,1], masks [B,1,H,W]; each returns one number per picture, [B], unless it says
 otherwise. Squared errors are on the 0-255 scale, as published. Knows no network: LPIPS and DISTS take features,
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PSNR_CAP = 50.0  # [dB] above it a picture counts as equal; otherwise one perfect pair outweighs all others
-HARM_MARGIN = 1.0  # a rise of the squared error that no eye and no 8-bit rounding accounts for
+PSNR_CAP = 50.0  # [dB] above it a picture counts as equal, or one perfect pair would outweigh all others
+HARM_MARGIN = 1.0  # smaller rises of the squared error are invisible, or come from 8-bit rounding
 
 _SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5  # Wang et al. 2004
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
@@ -49,7 +49,7 @@ def fpsnr(output: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 
 def harm(after: Tensor, before: Tensor) -> Tensor:
-    """Say where a method made a picture worse: its MSE rose by more than `HARM_MARGIN` over the composite's."""
+    """Tell where a method made a picture worse: its MSE exceeds the composite's by more than `HARM_MARGIN`."""
     return after - before > HARM_MARGIN
 
 
@@ -186,8 +186,8 @@ def frechet_distance(
 ) -> float:
     """Squared Frechet distance of two Gaussians [Dowson and Landau 1982], as FID takes it [Heusel et al. 2017].
 
-    It is FID only over Inception's features. Over any others its numbers rank runs of one kind and compare with no
-    published ones; and with fewer samples than some times C it is far too large, by an amount that falls with N.
+    It is FID only with the features of Inception. With other features, its numbers can rank runs of one kind, but not
+    be compared with published ones. With fewer samples than a few times C it is far too large; the bias falls with N.
     """
     values, vectors = torch.linalg.eigh(covariance_a)
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T

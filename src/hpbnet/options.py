@@ -10,7 +10,7 @@ from typing import Literal
 
 from .settings import check_settings, setting
 
-MOST_PIXELS = 100_000_000  # of a result
+MOST_PIXELS = 100_000_000  # of a result: width times height
 
 Codec = Literal["h264", "hevc", "vp9", "av1", "prores"]
 
@@ -33,7 +33,7 @@ class ColorOptions:
 
 @dataclass(frozen=True)
 class HarmonizeOptions(ColorOptions):
-    """What is done to the foreground of a ready composite."""
+    """How the foreground of a ready composite is changed."""
 
     light_wrap: float = setting(0.0, "How much background light spills over the person's edge.", (0, 1))
     grain: float = setting(0.0, "How far the person's film grain is matched to a grainy background.", (0, 1))

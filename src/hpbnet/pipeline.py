@@ -1,6 +1,6 @@
-"""The main job: a portrait and a background in, one picture out.
+"""Put the person of a portrait into a background: matte, place, harmonize, recolour, finish, composite.
 
-Knows the order of the steps and what belongs to a result. Knows nothing of how a step is done.
+This module holds the order of the steps. Each step is implemented in a module of its own.
 """
 
 import functools
@@ -35,7 +35,7 @@ _load_matting = functools.cache(matting_by_name)
 
 
 class Pipeline:
-    """Portrait and background -> composition, with one harmonizer and one matting network loaded."""
+    """Compose portraits and backgrounds with one harmonizer and one matting network, loaded once."""
 
     def __init__(self, harmonizer: Harmonizer, matting: Matting | None = None) -> None:
         self.harmonizer = harmonizer
@@ -80,7 +80,7 @@ class Pipeline:
             settings: single fields of `ComposeOptions` by name; they override `options`.
 
         Raises:
-            ValueError: a picture that cannot be read, an unknown option or one out of range, nobody in the portrait.
+            ValueError: a picture cannot be read, an option is unknown or out of range, or no person is found.
             OSError: a file cannot be opened.
         """
         options = changed(options or ComposeOptions(), settings)
@@ -92,7 +92,7 @@ class Pipeline:
 
         layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
         depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *framing)
-        del cut_out, scene, canvas  # large pictures need not be kept for the rest
+        del cut_out, scene, canvas  # free the memory of large pictures
         return self._recolored(layers, options, depth, notices)
 
     @torch.no_grad()
@@ -104,7 +104,7 @@ class Pipeline:
             mask: white where the person is.
 
         Raises:
-            ValueError: a picture that cannot be read, nobody in it, a mask of another size or one that shows nobody.
+            ValueError: a picture cannot be read, no person is found, or the mask has another size or shows nobody.
             OSError: a file cannot be opened.
         """
         picture = _read(portrait, "the portrait")
@@ -134,7 +134,7 @@ class Pipeline:
             settings: single fields of `HarmonizeOptions` by name; they override `options`.
 
         Raises:
-            ValueError: a picture that cannot be read, a mask of another size or all black, an option out of range.
+            ValueError: a picture cannot be read, the mask has another size or is black, or an option is out of range.
             OSError: a file cannot be opened.
         """
         options = changed(options or HarmonizeOptions(), settings)
@@ -165,7 +165,7 @@ class Pipeline:
             settings: single fields of `VideoOptions` by name; they override `options`.
 
         Raises:
-            ValueError: a file that cannot be read, an option out of range, nobody in a still portrait.
+            ValueError: a file cannot be read, an option is out of range, or no person is found in a still portrait.
             OSError: a file cannot be opened or written.
         """
         from .video.run import compose_video
@@ -213,7 +213,7 @@ class Pipeline:
             settings: single fields of `ClipOptions` by name; they override `options`.
 
         Raises:
-            ValueError: a file that cannot be read, an option out of range.
+            ValueError: a file cannot be read, or an option is out of range.
             OSError: a file cannot be opened or written.
         """
         from .video.run import cut_out_video

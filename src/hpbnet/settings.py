@@ -1,7 +1,7 @@
 """How a setting is declared, and how its value is checked: one place for options, trainings and their commands.
 
-A settings class is a frozen dataclass whose fields are made by `setting`. Knows no setting by name, and loads nothing
-heavy.
+A settings class is a frozen dataclass whose fields are made by `setting`. This module names no setting, and imports no
+heavy package.
 """
 
 import dataclasses
@@ -31,17 +31,17 @@ def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
     """Return the settings with other values for some fields.
 
     Raises:
-        ValueError: a name that is no field (the known ones are listed), or a value that is not allowed.
+        ValueError: a name is not a field (the known ones are listed), or a value is not allowed.
     """
     check_names(type(settings), values)
     return cast(Settings, dataclasses.replace(settings, **values))  # type: ignore[type-var, arg-type]
 
 
 def check_names(kind: type, names: Mapping[str, object] | Sequence[str], what: str = "option") -> None:
-    """Reject names that are no fields of a settings class.
+    """Reject names that are not fields of a settings class.
 
     Raises:
-        ValueError: says which name is unknown, what it may have meant, and lists the known ones.
+        ValueError: a name is unknown; the message suggests a similar one and lists the known ones.
     """
     assert dataclasses.is_dataclass(kind)
     known = [field.name for field in dataclasses.fields(kind)]
