@@ -70,7 +70,11 @@ def test_the_examples_of_a_page_run(page: Path, desk: Path) -> None:
     names: dict[str, object] = {}
     for language, block in re.findall(r"```(python|sh)\n(.*?)```", page.read_text(), re.DOTALL):
         if language == "python":
+            saved = [Path(name) for name in re.findall(r'\.save\("([^"]+)"', block)]
+            for path in saved:
+                path.unlink(missing_ok=True)
             exec(block, names)
+            assert all(path.exists() for path in saved)
             continue
         for line in block.splitlines():
             command = shlex.split(line, comments=True)
