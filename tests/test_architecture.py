@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "hpbnet"
 
 LEVELS = [
-    {"files"},
-    {"image", "color", "checkpoint", "metrics", "affine_grid", "networks", "settings"},
+    {"files", "errors", "color"},
+    {"image", "checkpoint", "metrics", "affine_grid", "networks", "settings", "fetch"},
     {"layers", "options", "models", "color_temperature", "onnx_matting"},
     {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert", "composition", "recipe"},
     {"synthesis", "video", "export"},
