@@ -16,7 +16,6 @@ from hpbnet.evaluation.chart import Chart, Curve, draw_charts
 pytest.importorskip("av", reason="video needs PyAV")
 
 from hpbnet.evaluation.video import evaluate_video, parse_method, render_steadiness
-from hpbnet.video.options import VideoOptions
 from hpbnet.video.write import Film, VideoWriter
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 10
@@ -151,17 +150,15 @@ def test_methods_are_compared_on_a_changing_background(desk: Path, capsys: pytes
 
 
 def test_the_default_follows_the_background_and_a_frozen_one_does_not(desk: Path) -> None:
-    options = VideoOptions(mask=str(desk / "mask.png"))
     methods = (parse_method("covariance"), parse_method("covariance:frozen"))
-    scores = evaluate_video(desk / "person.mp4", desk / "place.mp4", methods, None, options=options)
+    scores = evaluate_video(desk / "person.mp4", desk / "place.mp4", methods, None, mask=desk / "mask.png")
     slope = {row.label: row.slope for row in scores.rows}
     assert slope["covariance:steady"] > slope["covariance:frozen"] + 0.1
 
 
 def test_without_a_background_the_truth_is_known(desk: Path) -> None:
-    options = VideoOptions(mask=str(desk / "mask.png"))
     methods = (parse_method("covariance"), parse_method("none"))
-    scores = evaluate_video(desk / "person.mp4", None, methods, None, options=options)
+    scores = evaluate_video(desk / "person.mp4", None, methods, None, mask=desk / "mask.png")
     error = {row.label: row.temporal_error for row in scores.rows}
     assert error["none:steady"] is not None and error["unharmonized"] == pytest.approx(error["none:steady"])
     assert "temporal" in render_steadiness(scores) and "covariance:steady" in render_steadiness(scores)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from torch import Tensor, nn
 
 from hpbnet import webcam
 from hpbnet.affine_grid import AffineGrid
@@ -16,16 +15,10 @@ from hpbnet.layers import Layers
 
 pytest.importorskip("av", reason="video needs PyAV")
 
+from clips import threshold
 from hpbnet.video.write import Film, VideoWriter
 
 SIZE = (48, 64)
-
-
-class Threshold(nn.Module):
-    """Takes red pixels for a person."""
-
-    def forward(self, portrait: Tensor, previous: Tensor) -> Tensor:
-        return (portrait[:, :1] - portrait[:, 1:2]) * 100
 
 
 class Album:
@@ -88,7 +81,7 @@ def test_a_clip_stands_for_a_camera_at_its_own_speed(room: Path) -> None:
         writer.write(person(), 20 * index)
     writer.close()
     album, started = Album(), time.perf_counter()
-    report = webcam.run_webcam(webcam.open_camera("clip.mp4"), room, lambda size: [album], identity, Threshold())
+    report = webcam.run_webcam(webcam.open_camera("clip.mp4"), room, lambda size: [album], identity, threshold())
     assert time.perf_counter() - started >= 0.18
     assert report.shown == len(album.pictures) and report.shown + report.dropped == 10
     assert report.gone and album.closed
@@ -110,14 +103,14 @@ def test_frames_are_dropped_and_never_queued() -> None:
 
 def test_the_user_can_have_enough(room: Path) -> None:
     album, camera = Album(enough=3), Numbered(10**6)
-    report = webcam.run_webcam(camera, room, lambda size: [album], identity, Threshold())
+    report = webcam.run_webcam(camera, room, lambda size: [album], identity, threshold())
     assert report.shown == 3 and not report.gone and camera.closed
 
 
 def test_delay_and_speed_are_told_with_each_picture(room: Path) -> None:
     told: list[tuple[float, float]] = []
     report = webcam.run_webcam(
-        Numbered(5), room, lambda size: [], identity, Threshold(), watch=lambda fps, delay: told.append((fps, delay))
+        Numbered(5), room, lambda size: [], identity, threshold(), watch=lambda fps, delay: told.append((fps, delay))
     )
     assert len(told) == report.shown and all(fps > 0 and delay > 0 for fps, delay in told)
     assert 0 < report.delay <= report.worst_delay
@@ -128,13 +121,13 @@ def test_interrupting_ends_the_session_quietly(room: Path) -> None:
         raise KeyboardInterrupt
 
     camera = Numbered(10**6)
-    report = webcam.run_webcam(camera, room, lambda size: [], identity, Threshold(), watch=stop)
+    report = webcam.run_webcam(camera, room, lambda size: [], identity, threshold(), watch=stop)
     assert report.shown == 1 and camera.closed
 
 
 def test_a_camera_that_gives_nothing_is_named(room: Path) -> None:
     with pytest.raises(ValueError, match="the camera gives no frames"):
-        webcam.run_webcam(Numbered(0), room, lambda size: [], identity, Threshold())
+        webcam.run_webcam(Numbered(0), room, lambda size: [], identity, threshold())
 
 
 def test_a_missing_camera_is_one_clear_sentence(
@@ -173,10 +166,28 @@ def test_what_is_no_camera_or_no_time_is_refused(
 
 def test_a_missing_virtual_camera_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyvirtualcam", None)
-    with pytest.raises(ValueError, match=r"pip install 'hpbnet\[webcam\]'"):
+    with pytest.raises(ValueError, match=r"needs pyvirtualcam: pip install"):
         webcam.VirtualCamera(SIZE, 30.0)
 
 
 def test_something_must_show_the_pictures(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["webcam", "--background", str(room)]) == 2
     assert "--preview or --virtual-camera" in capsys.readouterr().err
+
+
+def test_a_camera_that_fails_is_an_error_and_no_silence(room: Path) -> None:
+    class Broken(Numbered):
+        def read(self) -> np.ndarray | None:
+            raise RuntimeError("the device is gone")
+
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        webcam.run_webcam(Broken(), room, lambda size: [], identity, threshold())
+
+
+def test_a_clip_whose_name_has_colons_stands_for_a_camera(room: Path) -> None:
+    name = "2024-05-01T10:30:00.mp4"
+    writer = VideoWriter(Film(Path(name), SIZE[1], SIZE[0], Fraction(1, 1000), Fraction(50)))
+    writer.write(person(), 0)
+    writer.close()
+    report = webcam.run_webcam(webcam.open_camera(name), room, lambda size: [], identity, threshold())
+    assert report.shown == 1

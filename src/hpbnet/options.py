@@ -91,15 +91,11 @@ class LiveOptions(ColorOptions, PlacementOptions):
 
 
 @dataclass(frozen=True)
-class ClipOptions:
-    """Which part of a clip is used, and how the result is encoded."""
+class PartOptions:
+    """Which part of a clip is used."""
 
     start: float = setting(0.0, "Where in the clip to begin [s].", (0, 1e6))
     end: float | None = setting(None, "Where in the clip to end [s]; by default its end.", (0, 1e6))
-    codec: Codec | None = setting(  # noqa: RUF009 (ruff does not see that the alias is a Literal)
-        None, "Video codec; by default H.264, VP9 for .webm, and ProRes for .mov with transparency."
-    )
-    crf: int | None = setting(None, "Constant rate factor, smaller is better; by default 20 for H.264.", (0, 63))
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -108,12 +104,21 @@ class ClipOptions:
 
 
 @dataclass(frozen=True)
-class VideoOptions(ClipOptions, LiveOptions):
-    """How a person is put into a video, or a person of a video into a picture."""
+class ClipOptions(PartOptions):
+    """Which part of a clip is used, and how the result is encoded."""
 
-    audio: Literal["portrait", "background", "none"] | None = setting(
-        None, "Whose sound is copied; by default the portrait's, if it is a clip."
+    codec: Codec | None = setting(
+        None, "Video codec; by default H.264, VP9 for .webm, and ProRes for .mov with transparency."
     )
+    crf: int | None = setting(
+        None, "Constant rate factor: smaller is better quality; by default 20 for H.264.", (0, 63)
+    )
+
+
+@dataclass(frozen=True)
+class FrameOptions(PartOptions, LiveOptions):
+    """How a person is put into the frames of a video, or a person of a video into a picture."""
+
     background_end: Literal["loop", "freeze", "stop"] = setting(
         "loop", "What to do when the background is shorter than the portrait."
     )
@@ -122,5 +127,27 @@ class VideoOptions(ClipOptions, LiveOptions):
     )
 
     def __post_init__(self) -> None:
-        ClipOptions.__post_init__(self)
+        PartOptions.__post_init__(self)
         PlacementOptions.__post_init__(self)
+
+
+@dataclass(frozen=True)
+class VideoOptions(ClipOptions, FrameOptions):
+    """How the frames are made, and how they are encoded, with whose sound."""
+
+    audio: Literal["portrait", "background", "none"] | None = setting(
+        None, "Whose sound is copied; by default the portrait's, if it is a clip."
+    )
+
+    def __post_init__(self) -> None:
+        FrameOptions.__post_init__(self)
+
+
+@dataclass(frozen=True)
+class SteadinessOptions(PartOptions):
+    """How methods are measured on a clip."""
+
+    strength: float = setting(1.0, "How far the automatic colour change goes.", (0, 1))
+    follow: float = setting(
+        0.8, "How far the person follows changes of the background's light, beside the harmonizer.", (0, 1)
+    )

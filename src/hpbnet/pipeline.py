@@ -19,11 +19,12 @@ from .image import Picture, Source, read_mask, read_picture
 from .layers import Layers, fit_background, place
 from .matte import MOST_COVERAGE, Matting, check_visible, estimate_foreground, matte, matting_by_name
 from .models import allow_fork
-from .options import ClipOptions, ComposeOptions, HarmonizeOptions, VideoOptions
+from .options import ClipOptions, ComposeOptions, FrameOptions, HarmonizeOptions, VideoOptions
 from .settings import changed
 
 if TYPE_CHECKING:
-    from .video.run import ComposedFrame, Progress, VideoReport
+    from .video.report import VideoReport
+    from .video.run import ComposedFrame, Progress
 
 DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
@@ -179,7 +180,7 @@ class Pipeline:
         self,
         portrait: Source,
         background: Source,
-        options: VideoOptions | None = None,
+        options: FrameOptions | None = None,
         *,
         mask: Source | None = None,
         **settings: object,
@@ -187,12 +188,12 @@ class Pipeline:
         """Compose as `video` does, and yield each frame (`pixels` uint8 [H,W,3], `time` [s]) instead of writing it."""
         from .video.run import compose_frames
 
-        options = changed(options or VideoOptions(), settings)
+        options = changed(options or FrameOptions(), settings)
         return compose_frames(portrait, background, self.harmonizer, self.matting, options, mask=mask)
 
     def matte_video(
         self,
-        portrait: Source,
+        portrait: str | Path,
         destination: str | Path,
         options: ClipOptions | None = None,
         *,

@@ -1,6 +1,6 @@
-"""Live use: a camera, or a clip that stands for one, composed as fast as the machine can and shown at once.
+"""Live use: the frames of a camera, or of a clip in its place, composed as fast as possible and shown at once.
 
-A thread of its own always takes the camera's newest frame; what comes while a frame is being worked on is dropped, so
+A separate thread always keeps the camera's newest frame; frames that come while one is being composed are dropped, so
 that the delay stays that of one frame.
 """
 
@@ -15,13 +15,16 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from torch import nn
 
 from .harmonize import Harmonizer
-from .video.options import VideoOptions
-from .video.read import Pixels, open_clip, read_frames
-from .video.sources import Still, canvas_size, open_source, scene_at
-from .video.step import FrameStep, State
+from .image.picture import Source
+from .matte import Matting
+from .options import LiveOptions
+from .video.pixels import Pixels
+from .video.read import open_clip, read_frames
+from .video.sources import Still, canvas_size, open_medium, scene_at
+from .video.step import Composer, ComposerState
+from .video.threads import shared_cores
 
 _PATIENCE = 5.0  # [s] without a frame after which a camera is taken to be gone
 
@@ -53,7 +56,7 @@ class Sink(Protocol):
     """Something that shows pictures."""
 
     def show(self, picture: Pixels, delay: float) -> bool:
-        """Show a picture [H,W,3] and the delay since it was taken [s]; False where the user has had enough."""
+        """Show a picture [H,W,3] and the delay since it was taken [s]; False where the user closed the window."""
 
     def close(self) -> None:
         """Close the window or device."""
@@ -61,7 +64,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class LiveReport:
-    """What a live session came to."""
+    """The counts and delays of a live session."""
 
     shown: int
     dropped: int
@@ -78,7 +81,7 @@ class DeviceCamera:
         with _opencv_silent():
             self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
-            raise ValueError(f"there is no camera {index}, or another program uses it; a clip can stand for one")
+            raise ValueError(f"there is no camera {index}, or another program uses it")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.rate = float(self._capture.get(cv2.CAP_PROP_FPS)) or 30.0
 
@@ -94,7 +97,7 @@ class DeviceCamera:
 
 @contextmanager
 def _opencv_silent() -> Iterator[None]:
-    """Let OpenCV not print what it tries in vain: a camera that is not there is told in one sentence."""
+    """Keep OpenCV from printing what it tries: a missing camera is reported in one sentence."""
     log = cv2.utils.logging
     before = log.getLogLevel()
     log.setLogLevel(log.LOG_LEVEL_SILENT)
@@ -142,6 +145,7 @@ class Newest:
     def __init__(self, camera: Camera) -> None:
         self.camera = camera
         self.taken = 0
+        self.gone = False  # no frame came when one was waited for
         self._newest: Snapshot | None = None
         self._ended = False
         self._error: BaseException | None = None
@@ -157,6 +161,7 @@ class Newest:
             newest, self._newest = self._newest, None
             if newest is None and self._error is not None:
                 raise self._error
+            self.gone = newest is None
             return newest
 
     def close(self) -> None:
@@ -172,7 +177,7 @@ class Newest:
                     self._newest = Snapshot(pixels, time.perf_counter(), self.taken)
                     self.taken += 1
                     self._changed.notify()
-        except (ValueError, OSError, cv2.error) as error:  # handed to the thread that waits for it
+        except BaseException as error:  # handed to the thread that waits for it
             self._error = error
         with self._changed:
             self._ended = True
@@ -210,7 +215,7 @@ class VirtualCamera:
         try:
             import pyvirtualcam
         except ImportError:
-            raise ValueError("a virtual camera needs pyvirtualcam: pip install 'hpbnet[webcam]'") from None
+            raise ValueError("a virtual camera needs pyvirtualcam: pip install pyvirtualcam") from None
         try:
             self._device = pyvirtualcam.Camera(width=size[1], height=size[0], fps=rate)
         except RuntimeError as error:
@@ -229,62 +234,79 @@ class VirtualCamera:
 
 def run_webcam(
     camera: Camera,
-    background: str | Path,
+    background: Source,
     sinks: Callable[[tuple[int, int]], list[Sink]],
     harmonizer: Harmonizer,
-    matting: nn.Module,
-    options: VideoOptions | None = None,
+    matting: Matting,
+    options: LiveOptions | None = None,
     seconds: float | None = None,
     watch: Callable[[float, float], None] | None = None,
 ) -> LiveReport:
-    """Compose a camera's frames and show them until it ends, the user has had enough, or interrupts.
+    """Compose a camera's frames and show them until it ends, the window is closed, or the user interrupts.
 
     Args:
         camera: where frames come from.
-        background: a picture, or a clip that is looped.
+        background: a picture, or the path of a clip that is looped.
         sinks: opens what shows the pictures, given their height and width [px].
-        harmonizer: judges colours.
+        harmonizer: estimates the colour change.
         matting: finds the person.
-        options: see `VideoOptions`.
+        options: see `LiveOptions`.
         seconds: how long to run [s]; without end by default.
         watch: told the frames a second and the delay [s], with each picture.
 
     Raises:
         ValueError: the camera gives nothing at all, or the background cannot be read.
+        OSError: the background cannot be opened.
     """
-    options = options or VideoOptions()
     newest = Newest(camera)
     opened: list[Sink] = []
     delays: list[float] = []
-    shot: Snapshot | None = None
     began = time.perf_counter()
     try:
-        shot = newest.next()
-        if shot is None:
-            raise ValueError("the camera gives no frames")
-        place = open_source(background)
-        size = canvas_size(Still(Path("camera"), shot.pixels, None), place, options)
-        behind, step, state = scene_at(place, options, size), FrameStep(harmonizer, matting, options), State()
-        opened = sinks(size)
+        session = _Session(newest, background, harmonizer, matting, options or LiveOptions())
+        opened = sinks(session.size)
         began = time.perf_counter()
-        wanted = True
-        while shot is not None and wanted and (seconds is None or shot.taken - began < seconds):
-            scene = behind(shot.taken - began)
-            if scene is None:
-                break
-            picture, state = step(shot.pixels, scene, state, shot.taken)
-            delays.append(time.perf_counter() - shot.taken)
-            wanted = all([sink.show(picture, delays[-1]) for sink in opened])
-            if watch is not None:
-                watch(len(delays) / (time.perf_counter() - began), delays[-1])
-            shot = newest.next() if wanted else shot
+        with shared_cores():
+            for picture, shot in session.pictures(seconds):
+                delays.append(time.perf_counter() - shot.taken)
+                wanted = [sink.show(picture, delays[-1]) for sink in opened]
+                if watch is not None:
+                    watch(len(delays) / (time.perf_counter() - began), delays[-1])
+                if not all(wanted):
+                    break
     except KeyboardInterrupt:  # the usual way to end it
         pass
     finally:
         newest.close()
         for sink in opened:
             sink.close()
-    return _report(delays, newest.taken, time.perf_counter() - began, shot is None)
+    return _report(delays, newest.taken, time.perf_counter() - began, newest.gone)
+
+
+class _Session:
+    """The pictures of a camera before a background."""
+
+    def __init__(
+        self, newest: Newest, background: Source, harmonizer: Harmonizer, matting: Matting, options: LiveOptions
+    ) -> None:
+        self.newest = newest
+        self.first = newest.next()
+        if self.first is None:
+            raise ValueError("the camera gives no frames")
+        place = open_medium(background)
+        self.size = canvas_size(Still(self.first.pixels), place, options.size)  # height and width [px]
+        self.scene = scene_at(place, options, self.size, "loop", lambda notice: None)
+        self.composer = Composer(harmonizer, matting, options)
+
+    def pictures(self, seconds: float | None) -> Iterator[tuple[Pixels, Snapshot]]:
+        """Yield composed pictures and the frames they are of, for a time [s] or as long as the camera gives frames."""
+        shot, state, began = self.first, ComposerState(), time.perf_counter()
+        while shot is not None and (seconds is None or shot.taken - began < seconds):
+            scene = self.scene(shot.taken - began)
+            assert scene is not None
+            picture, state = self.composer(shot.pixels, scene, state, shot.taken)
+            yield picture, shot
+            shot = self.newest.next()
 
 
 def _report(delays: list[float], taken: int, seconds: float, gone: bool) -> LiveReport:

@@ -1,4 +1,4 @@
-"""`hpbnet evaluate-video`: steadiness, measured."""
+"""`hpbnet evaluate-video`: measure steadiness."""
 
 import json
 import sys
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..video.options import VideoOptions
-from .parameters import takes_settings
+from ..options import SteadinessOptions
+from .parameters import takes_networks, takes_settings
 
 _path = click.Path(path_type=Path)
 
@@ -16,45 +16,59 @@ _path = click.Path(path_type=Path)
 @click.argument("portrait", type=_path)
 @click.argument("background", type=_path, required=False)
 @click.option(
-    "--method", "methods", multiple=True, metavar="[LABEL=]NAME[:HOW]", help="HOW: steady, independent, frozen; repeat."
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="[LABEL=]NAME[:HOW]",
+    help="Harmonizer to measure; HOW is steady, independent or frozen. May be repeated.",
 )
-@click.option("--result", "results", multiple=True, metavar="LABEL=FILE", help="A result made elsewhere; repeat.")
+@click.option(
+    "--result",
+    "results",
+    multiple=True,
+    metavar="LABEL=FILE",
+    help="Video made elsewhere of the same two, to measure too. May be repeated.",
+)
+@click.option("--mask", type=_path, help="Picture or clip that is white where the person is; used instead of matting.")
+@takes_networks(harmonizer=False)
 @click.option("-o", "--out", "folder", type=_path, help="Folder for scores.json and steadiness.png.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as one JSON object.")
-@takes_settings(VideoOptions, only=("mask", "strength", "follow", "start", "end"))
+@takes_settings(SteadinessOptions)
 def command(
     portrait: Path,
     background: Path | None,
     methods: tuple[str, ...],
     results: tuple[str, ...],
+    mask: Path | None,
+    matting: str | None,
     folder: Path | None,
     as_json: bool,
-    settings: VideoOptions,
+    settings: SteadinessOptions,
 ) -> None:
-    """Measure how steadily methods colour the person of PORTRAIT before BACKGROUND.
+    """Measure how steady the colours of PORTRAIT's person are before BACKGROUND, for several methods.
 
-    Without BACKGROUND the person is disturbed by one constant change and put back before what was filmed, so that the
-    truth is known. By default four methods are compared: learned steady, independent and frozen, and reinhard frame by
-    frame.
+    Without BACKGROUND the person's colours are disturbed by one constant change and put back before what was filmed, so
+    that the true colours are known. By default four methods are compared: learned (steady, independent and frozen) and
+    reinhard (independent).
     """
     from tqdm import tqdm
 
     from ..evaluation import video
     from ..evaluation.chart import new_figure
-    from ..models import load_network
+    from ..matte import matting_by_name
     from ..video.sources import needs_matting
 
     if folder is not None:
         new_figure(1, 1)  # without Matplotlib, fail before the measurement and not after it
     chosen = tuple(video.parse_method(text) for text in methods or video.DEFAULT_METHODS)
-    matting = load_network("matting") if needs_matting(portrait, settings.mask) else None
+    network = matting_by_name(matting or "matting") if needs_matting(portrait, mask) else None
     with tqdm(unit="frame", file=sys.stderr, leave=False) as bar:
 
         def watch(count: int) -> None:
             bar.update(count - bar.n)
 
         made = tuple(_read_result(text) for text in results)
-        scores = video.evaluate_video(portrait, background, chosen, matting, made, settings, watch)
+        scores = video.evaluate_video(portrait, background, chosen, network, made, settings, mask, watch)
     plain = json.dumps(video.scores_as_plain(scores))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`hpbnet video`: the main job on clips."""
+"""`hpbnet video`: put a person into a video."""
 
 import json
 import sys
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
-from ..video.options import SHOWN, VideoOptions
-from .parameters import takes_settings
+from ..options import VideoOptions
+from .parameters import takes_networks, takes_settings
 
 if TYPE_CHECKING:
-    from ..video.run import Report
+    from ..video.report import VideoReport
 
 _path = click.Path(path_type=Path)
 
@@ -22,21 +22,34 @@ _path = click.Path(path_type=Path)
 @click.argument("portrait", type=_path)
 @click.argument("background", type=_path)
 @click.option("-o", "--output", required=True, type=_path, help="Video to write: .mp4, .m4v, .mov, .mkv or .webm.")
+@click.option("--mask", type=_path, help="Picture or clip that is white where the person is; used instead of matting.")
+@takes_networks()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object about the result.")
-@takes_settings(VideoOptions, only=SHOWN)
-def command(portrait: Path, background: Path, output: Path, as_json: bool, settings: VideoOptions) -> int:
-    """Put the person of PORTRAIT into BACKGROUND, frame by frame, steadily and with sound.
+@takes_settings(VideoOptions)
+def command(
+    portrait: Path,
+    background: Path,
+    output: Path,
+    mask: Path | None,
+    harmonizer: str | None,
+    matting: str | None,
+    as_json: bool,
+    settings: VideoOptions,
+) -> int:
+    """Put the person of PORTRAIT into BACKGROUND, frame by frame, with steady colours and with sound.
 
-    Each is a clip or a picture, at least one a clip. Ctrl-C keeps what is done, as a playable file.
+    At least one of the two is a clip, the other may be a picture. On Ctrl-C, what is done is kept as a playable file.
     """
-    from ..pipeline import Pipeline
-    from ..video.run import compose_video
+    if mask and matting:
+        raise ValueError("--mask and --matting both say where the person is; give one of them")
+
+    from ..pipeline import DEFAULT_MATTING, Pipeline
     from ..video.sources import needs_matting
 
-    matting = "matting" if needs_matting(portrait, settings.mask) else None
-    pipeline = Pipeline.from_pretrained(settings.harmonizer, matting)
+    network = (matting or DEFAULT_MATTING) if needs_matting(portrait, mask) else None
+    pipeline = Pipeline.from_pretrained(harmonizer, network)
     with Bar() as show:
-        report = compose_video(portrait, background, output, pipeline.harmonizer, pipeline.matting, settings, show)
+        report = pipeline.video(portrait, background, output, settings, mask=mask, progress=show)
     return tell(report, as_json)
 
 
@@ -53,10 +66,12 @@ class Bar:
     def __call__(self, frames: int, seconds: float, length: float | None) -> None:
         """Show how far the work is: frames done, and seconds done and in all."""
         if self._bar is None:
-            form = "{l_bar}{bar}| {n:.1f}/{total_fmt} s [{elapsed}<{remaining}{postfix}]"
-            self._bar = tqdm(file=sys.stderr, leave=False, bar_format=form)
+            form = "{l_bar}{bar}| {desc} [{elapsed}<{remaining}{postfix}]" if length else "{desc} [{elapsed}{postfix}]"
+            self._bar = tqdm(file=sys.stderr, leave=False, bar_format=form.replace("{l_bar}", "{percentage:3.0f}%|"))
         self._bar.total = None if length is None else max(round(length, 1), seconds)
         elapsed = self._bar.format_dict["elapsed"]
+        total = "" if length is None else f" of {length:.1f}"
+        self._bar.set_description_str(f"{seconds:.1f}{total} s", refresh=False)
         self._bar.set_postfix_str(f"{frames / max(elapsed, 1e-6):.1f} fps", refresh=False)
         self._bar.update(seconds - self._bar.n)
 
@@ -66,8 +81,8 @@ class Bar:
             self._bar.close()
 
 
-def tell(report: "Report", as_json: bool) -> int:
-    """Say what became of a video; return the exit code."""
+def tell(report: "VideoReport", as_json: bool) -> int:
+    """Print what was written; return the exit code."""
     for notice in report.notices:
         click.echo(f"note: {notice}", err=True)
     if as_json:
@@ -79,5 +94,6 @@ def tell(report: "Report", as_json: bool) -> int:
         return 130
     if not as_json:
         fps = report.frames / max(report.elapsed, 1e-6)
-        click.echo(f"{report.path}: {report.frames} frames, {report.seconds:.1f} s of video at {fps:.1f} fps", err=True)
+        frames = "1 frame" if report.frames == 1 else f"{report.frames} frames"
+        click.echo(f"{report.path}: {frames}, {report.seconds:.1f} s of video at {fps:.1f} fps", err=True)
     return 0

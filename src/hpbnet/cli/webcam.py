@@ -10,43 +10,44 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
-from ..video.options import VideoOptions
-from .parameters import takes_settings
+from ..options import LiveOptions
+from .parameters import takes_networks, takes_settings
 
 if TYPE_CHECKING:
-    from ..webcam import Sink
-
-_CHOICES = ("size", "fit", "blur", "flip", "scale", "x", "y", "harmonizer", "strength", "exposure", "warmth", "follow")
+    from ..webcam import LiveReport, Sink
 
 
 @click.command("webcam")
-@click.option("--camera", default="0", show_default=True, help="Number of a camera, or a clip that stands for one.")
+@click.option("--camera", default="0", show_default=True, help="Number of a camera, or a clip to play in its place.")
 @click.option("--background", required=True, type=click.Path(path_type=Path), help="A picture, or a clip to loop.")
-@click.option("--preview", is_flag=True, help="Show a window; q closes it.")
-@click.option("--virtual-camera", is_flag=True, help="Be a camera for other programs.")
+@takes_networks()
+@click.option("--preview", is_flag=True, help="Show the result in a window; q closes it.")
+@click.option("--virtual-camera", is_flag=True, help="Offer the result to other programs as a camera.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="How long to run; until Ctrl-C by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object about the session.")
-@takes_settings(VideoOptions, only=_CHOICES)
+@takes_settings(LiveOptions)
 def command(
     camera: str,
     background: Path,
+    harmonizer: str | None,
+    matting: str | None,
     preview: bool,
     virtual_camera: bool,
     seconds: float | None,
     as_json: bool,
-    settings: VideoOptions,
+    settings: LiveOptions,
 ) -> None:
-    """Put whoever sits before the camera into another place, live."""
+    """Replace your webcam background in real time."""
     if not (preview or virtual_camera or seconds):
         raise ValueError("nothing would show the pictures: give --preview or --virtual-camera (or --seconds)")
     if seconds is not None and not isfinite(seconds):
         raise ValueError(f"--seconds is {seconds:g}; expected a number; without it the session runs until Ctrl-C")
 
     from .. import webcam
-    from ..pipeline import Pipeline
+    from ..pipeline import DEFAULT_MATTING, Pipeline
 
     source = webcam.open_camera(camera)
-    pipeline = Pipeline.from_pretrained(settings.harmonizer)
+    pipeline = Pipeline.from_pretrained(harmonizer, matting or DEFAULT_MATTING)
     assert pipeline.matting is not None
 
     def sinks(size: tuple[int, int]) -> list["Sink"]:
@@ -56,13 +57,19 @@ def command(
     with tqdm(bar_format="{desc}", file=sys.stderr, leave=False) as bar:
 
         def watch(fps: float, delay: float) -> None:
-            bar.set_description_str(f"{fps:.1f} fps, {delay * 1000:.0f} ms late")
+            bar.set_description_str(f"{fps:.1f} fps, {delay * 1000:.0f} ms delay")
 
         report = webcam.run_webcam(
             source, background, sinks, pipeline.harmonizer, pipeline.matting, settings, seconds, watch
         )
+    _tell(report, as_json)
+
+
+def _tell(report: "LiveReport", as_json: bool) -> None:
     if report.gone:
-        click.echo("note: the camera gives no more frames", err=True)
-    line = f"{report.shown} pictures in {report.seconds:.1f} s, {report.dropped} frames dropped"
-    late = f"delay {report.delay * 1000:.0f} ms (95 %: {report.worst_delay * 1000:.0f} ms)"
-    click.echo(json.dumps(asdict(report)) if as_json else f"{line}, {late}")
+        click.echo("note: The camera gives no more frames.", err=True)
+    pictures = "1 picture" if report.shown == 1 else f"{report.shown} pictures"
+    dropped = "1 frame" if report.dropped == 1 else f"{report.dropped} frames"
+    delay = f"delay {report.delay * 1000:.0f} ms (95 %: {report.worst_delay * 1000:.0f} ms)"
+    line = f"{pictures} in {report.seconds:.1f} s, {dropped} dropped, {delay}"
+    click.echo(json.dumps(asdict(report)) if as_json else line)

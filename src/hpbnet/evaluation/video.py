@@ -1,4 +1,4 @@
-"""Methods on clips, measured for steadiness: brightness, spectra, flicker, and how far the light is followed.
+"""How steady methods are on clips: brightness, spectra, flicker, and how far the background's light is followed.
 
 A method is a harmonizer and how it is used in time. All methods get the same mattes, so that only colours differ. With
 a background of its own, a clip shows how a method follows it; without one, its person is disturbed by one constant
@@ -6,22 +6,27 @@ colour change and put back before what was filmed, and the truth is known.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from ..color import LUMA
 from ..harmonize import harmonizer_by_name, identity
+from ..image.picture import Source
+from ..matte import Matting, NetworkMatting
+from ..options import LiveOptions, SteadinessOptions
 from ..video.canvas import FrameWindow
-from ..video.cutout import CutOut, estimate_matte
-from ..video.options import VideoOptions
-from ..video.read import Floats, Pixels, open_clip, read_frames, resize
-from ..video.sources import Still, open_source, scene_at
-from ..video.step import PACES, FrameStep, State
+from ..video.cutout import TrackedPerson, estimate_matte
+from ..video.pixels import Array, Floats, Pixels, resize
+from ..video.read import Clip, open_clip, read_frames
+from ..video.sources import Medium, Still, given_alpha, open_medium, scene_at
+from ..video.step import Composer, ComposerState
+from ..video.threads import shared_cores
+from ..video.tone import PACES
+from ..video.track import Tracker, TrackState
 from .chart import Chart, Curve, draw_charts
 from .rows import UNHARMONIZED
 from .steadiness import (
@@ -39,6 +44,7 @@ from .steadiness import (
 _SIDE = 320  # [px] longer side at which clips are measured
 _GAINS = np.array([1.25, 1.0, 0.7], np.float32)  # of R, G, B: the constant disturbance where the truth is wanted
 _LUMA = np.array(LUMA)
+_LEAST_FRAMES = 8
 DEFAULT_METHODS = ("learned", "learned:independent", "learned:frozen", "reinhard:independent")
 
 
@@ -52,8 +58,8 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Track:
-    """A method's result over a clip."""
+class ColorTrace:
+    """The mean colours of a method's result over a clip."""
 
     label: str
     foreground: NDArray[np.float64]  # [T,3] mean colour, of 255
@@ -81,7 +87,7 @@ class VideoScores:
 
     rate: float  # [1/s]
     rows: tuple[Steadiness, ...]
-    tracks: tuple[Track, ...]
+    traces: tuple[ColorTrace, ...]
     matte_flicker: tuple[tuple[str, float], ...]  # steady and independent, mean change of alpha of 255 a frame
 
 
@@ -112,12 +118,13 @@ def parse_method(text: str) -> Method:
 
 
 def evaluate_video(
-    portrait: str | Path,
-    background: str | Path | None,
+    portrait: Source,
+    background: Source | None,
     methods: tuple[Method, ...],
-    matting: nn.Module | None,
+    matting: Matting | None,
     results: tuple[tuple[str, Path], ...] = (),
-    options: VideoOptions | None = None,
+    options: SteadinessOptions | None = None,
+    mask: Source | None = None,
     watch: Callable[[int], None] | None = None,
 ) -> VideoScores:
     """Measure methods, and ready results of others, on one clip.
@@ -126,128 +133,140 @@ def evaluate_video(
         portrait: a clip of a person, or a picture if the background is a clip.
         background: a clip or picture; None to put the disturbed person back before what was filmed.
         methods: what to run.
-        matting: finds the person; None if the options name a mask or the portrait is transparent.
+        matting: finds the person; None if there is a mask or the portrait is transparent.
         results: labels and files of results made elsewhere of the same two, as they were filmed.
-        options: mask, start, end, strength and follow count.
+        options: see `SteadinessOptions`.
+        mask: white where the person is: a picture, or the path of a picture or clip.
         watch: told the number of frames done.
 
     Raises:
         ValueError: a file that is no video, fewer than 8 frames, no person.
+        OSError: a file cannot be opened.
     """
-    options = options or VideoOptions()
-    chosen = {method: harmonizer_by_name(method.harmonizer) for method in methods}
-    mattes = _Flicker(matting)
-    steps = {
-        method: FrameStep(judge, options=options, pace=PACES[method.steadiness]) for method, judge in chosen.items()
-    }
-    steps[Method(UNHARMONIZED, "none", "steady")] = FrameStep(
-        identity, options=replace(options, strength=1.0, follow=0.0)
-    )
-    states = {method: State() for method in steps}
+    options = options or SteadinessOptions()
+    person, place = open_medium(portrait), None if background is None else open_medium(background)
+    composers = _composers(methods, options)
+    states = {method: ComposerState() for method in composers}
     others = [_result_frames(path) for _, path in results]
-    colours: list[list[NDArray[np.float64]]] = [[] for _ in range(len(steps) + len(others) + 1)]
+    colours: list[list[NDArray[np.float64]]] = [[] for _ in range(len(composers) + len(others) + 1)]
     scenes: list[float] = []
-    for count, shot in enumerate(_shots(portrait, background, options, matting, mattes), start=1):
-        frame = shot.pixels if background is not None else _disturb(shot.pixels)
-        shown = []
-        for method, step in steps.items():
-            picture, states[method] = step(frame, shot.scene, states[method], shot.time, shot.alpha)
-            shown.append(picture)
-        pictures = [*shown, *(_fitted(next(other, None), shot.scene) for other in others), shot.pixels]
-        for track, picture in zip(colours, pictures, strict=True):
-            track.append(_mean_colour(picture, shot.alpha))
-        scenes.append(float(_mean_colour(shot.scene, 1 - shot.alpha) @ _LUMA))
-        if watch is not None:
-            watch(count)
-    if len(scenes) < 8:
-        raise ValueError(f"{portrait}: {len(scenes)} frames with a person; at least 8 are needed")
-    labels = [*(method.label for method in steps), *(label for label, _ in results), "as filmed"]
+    mattes = _Flicker(matting)
+    with shared_cores():
+        for count, shot in enumerate(_shots(person, place, options, matting, mask, mattes), start=1):
+            frame = shot.pixels if place is not None else _disturb(shot.pixels)
+            shown = []
+            for method, composer in composers.items():
+                picture, states[method] = composer(frame, shot.scene, states[method], shot.time, shot.alpha)
+                shown.append(picture)
+            pictures = [*shown, *(_fitted(next(other, None), shot.scene) for other in others), shot.pixels]
+            for trace, picture in zip(colours, pictures, strict=True):
+                trace.append(_mean_colour(picture, shot.alpha))
+            scenes.append(float(_mean_colour(shot.scene, 1 - shot.alpha) @ _LUMA))
+            if watch is not None:
+                watch(count)
+    if len(scenes) < _LEAST_FRAMES:
+        raise ValueError(f"{len(scenes)} frames show a person; at least {_LEAST_FRAMES} are needed")
+    labels = [*(method.label for method in composers), *(label for label, _ in results), "as filmed"]
     scene = np.array(scenes)
-    tracks = tuple(Track(label, np.array(track), scene) for label, track in zip(labels, colours, strict=True))
-    rows = tuple(_measure(track, tracks[-1], known=background is None) for track in tracks[:-1])
-    return VideoScores(_rate(portrait, background), rows, tracks, mattes.means())
+    traces = tuple(ColorTrace(label, np.array(trace), scene) for label, trace in zip(labels, colours, strict=True))
+    rows = tuple(_measure(trace, traces[-1], known=place is None) for trace in traces[:-1])
+    return VideoScores(float(_leader(person, place).rate), rows, traces, mattes.means())
 
 
-def _measure(track: Track, filmed: Track, known: bool) -> Steadiness:
-    light, scene = track.foreground @ _LUMA, track.background
+def _composers(methods: tuple[Method, ...], options: SteadinessOptions) -> dict[Method, Composer]:
+    """Make what composes frames by each method, and what leaves their colours as they are."""
+    chosen = LiveOptions(strength=options.strength, follow=options.follow)
+    composers = {
+        method: Composer(harmonizer_by_name(method.harmonizer), None, chosen, PACES[method.steadiness])
+        for method in methods
+    }
+    unchanged = Composer(identity, None, LiveOptions(follow=0.0))
+    return composers | {Method(UNHARMONIZED, "none", "steady"): unchanged}
+
+
+def _measure(trace: ColorTrace, filmed: ColorTrace, known: bool) -> Steadiness:
+    light, scene = trace.foreground @ _LUMA, trace.background
     low, high = spectrum_interval(light, scene)
     follows = following(light, scene)
     return Steadiness(
-        track.label,
+        trace.label,
         spectrum_distance(light, scene),
         low,
         high,
         unexplained_change(light, [scene, filmed.foreground @ _LUMA]),
         follows.correlation,
         follows.slope,
-        temporal_error(track.foreground, filmed.foreground) if known else None,
-        flicker(track.foreground, filmed.foreground) if known else None,
+        temporal_error(trace.foreground, filmed.foreground) if known else None,
+        flicker(trace.foreground, filmed.foreground) if known else None,
     )
 
 
 class _Flicker:
     """Measures how mattes flicker where the picture stands still, with and without steadying."""
 
-    def __init__(self, matting: nn.Module | None) -> None:
-        self.matting = matting
+    def __init__(self, matting: Matting | None) -> None:
+        self.network = matting.network if isinstance(matting, NetworkMatting) else None
         self.changes: dict[str, list[float]] = {"steady": [], "independent": []}
-        self._before: tuple[CutOut, Floats] | None = None
+        self._before: tuple[TrackedPerson, Floats] | None = None
 
-    def add(self, cut: CutOut) -> None:
+    def add(self, person: TrackedPerson) -> None:
         """Look at one more frame, at the network's size, beside the one before it if the network saw the same part."""
-        if self.matting is None:
+        if self.network is None:
             return
-        alone = estimate_matte(self.matting, cut.small, None)
-        if self._before is not None and self._before[0].region == cut.region:
+        alone = estimate_matte(self.network, person.small, None)
+        if self._before is not None and self._before[0].region == person.region:
             was, was_alone = self._before
-            self.changes["steady"].append(matte_flicker(was.coarse, cut.coarse, was.small, cut.small))
-            self.changes["independent"].append(matte_flicker(was_alone, alone, was.small, cut.small))
-        self._before = cut, alone
+            self.changes["steady"].append(matte_flicker(was.coarse, person.coarse, was.small, person.small))
+            self.changes["independent"].append(matte_flicker(was_alone, alone, was.small, person.small))
+        self._before = person, alone
 
     def means(self) -> tuple[tuple[str, float], ...]:
         """Return the mean over the clip of both."""
         return tuple((name, float(np.mean(values))) for name, values in self.changes.items() if values)
 
 
+def _leader(portrait: Medium, background: Medium | None) -> Clip:
+    """Return the clip whose times count."""
+    leader = background if isinstance(portrait, Still) else portrait
+    if not isinstance(leader, Clip):
+        raise ValueError("the portrait and the background are both pictures; at least one clip is needed")
+    return leader
+
+
 def _shots(
-    portrait: str | Path,
-    background: str | Path | None,
-    options: VideoOptions,
-    matting: nn.Module | None,
+    portrait: Medium,
+    background: Medium | None,
+    options: SteadinessOptions,
+    matting: Matting | None,
+    mask: Source | None,
     mattes: _Flicker,
 ) -> Iterator[_Shot]:
     """Pair reduced frames, scenes and mattes; frames without a person are left out."""
-    person = open_source(portrait)
-    place = None if background is None else open_source(background)
-    if isinstance(person, Still) and (place is None or isinstance(place, Still)):
-        raise ValueError("at least one clip is needed")
-    leader = place if isinstance(person, Still) else person
-    assert leader is not None and not isinstance(leader, Still)
-    size = _reduced(person.size)
-    behind = None if place is None or isinstance(person, Still) else scene_at(place, options, size)
-    mask = None if options.mask is None else open_source(cast(Path, options.mask))
-    mask_of = None if mask is None else scene_at(mask, replace(options, background_end="freeze"), size)
-    finder, state = FrameStep(identity, matting, options), State()
-    still = _small(person.pixels, size) if isinstance(person, Still) else None
-    own = resize(person.alpha, size[::-1]) if isinstance(person, Still) and person.alpha is not None else None
-    for frame in read_frames(leader, options.start, options.end):
+    size = _reduced(portrait.size)
+    still = _small(portrait.pixels, size) if isinstance(portrait, Still) else None
+    behind = None if background is None or still is not None else scene_at(background, LiveOptions(), size, "loop", _no)
+    alpha_of = given_alpha(portrait, mask, _no)
+    tracker, state = Tracker(matting), TrackState()
+    for frame in read_frames(_leader(portrait, background), options.start, options.end):
         pixels = _small(frame.pixels, size)
         picture, scene = (pixels, pixels) if still is None else (still, pixels)
         if behind is not None:
-            found = behind(frame.time - options.start)
-            if found is None:
-                return
-            scene = found
-        known = own if still is not None else frame.alpha
-        shown = None if mask_of is None else mask_of(frame.time)
-        known = known if shown is None else shown[:, :, 1]
-        alpha = None if known is None else _small(known, size).astype(np.float32) * np.float32(1 / 255)
-        state = finder.find(picture, state, frame.time, alpha)
-        if state.cut is None:
+            shown = behind(frame.time - options.start)
+            assert shown is not None  # it loops
+            scene = shown
+        known = alpha_of(frame if still is None else None)
+        alpha = None if known is None else _small(known, size)
+        state = tracker(picture, state, frame.time, alpha)
+        person = state.person
+        if person is None:
             continue
-        mattes.add(state.cut)
-        refined = FrameWindow(size, (0, 0, *size)).part(state.cut.region, size).draw(state.cut.alpha, (0, 0, *size))
+        mattes.add(person)
+        refined = FrameWindow(size, (0, 0, *size)).part(person.region, size).draw(person.alpha, (0, 0, *size))
         yield _Shot(frame.time, picture, scene, np.ascontiguousarray(refined))
+
+
+def _no(notice: str) -> None:
+    """Keep no notice."""
 
 
 def _result_frames(path: Path) -> Iterator[Pixels]:
@@ -276,24 +295,15 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
     return max(2, round(size[0] * scale)), max(2, round(size[1] * scale))
 
 
-def _small(image: Pixels, size: tuple[int, int]) -> Pixels:
+def _small(image: Array, size: tuple[int, int]) -> Array:
     return image if image.shape[:2] == size else resize(image, size[::-1])
-
-
-def _rate(portrait: str | Path, background: str | Path | None) -> float:
-    source = open_source(portrait)
-    if isinstance(source, Still):
-        assert background is not None
-        source = open_source(background)
-    assert not isinstance(source, Still)
-    return float(source.rate)
 
 
 def draw_steadiness(scores: VideoScores, path: str | Path) -> None:
     """Draw the paper's Fig. 8: brightness over time, and the spectra, of the background and of each method."""
-    frames = np.arange(len(scores.tracks[0].background)) / scores.rate
-    series = [("background", scores.tracks[0].background)]
-    series += [(track.label, track.foreground @ _LUMA) for track in scores.tracks]
+    frames = np.arange(len(scores.traces[0].background)) / scores.rate
+    series = [("background", scores.traces[0].background)]
+    series += [(trace.label, trace.foreground @ _LUMA) for trace in scores.traces]
     brightness = tuple(Curve(label, frames, values) for label, values in series)
     spectra = tuple(Curve(label, *spectrum(values, scores.rate)) for label, values in series)
     draw_charts(
@@ -328,6 +338,6 @@ def scores_as_plain(scores: VideoScores) -> dict[str, object]:
         "rate": scores.rate,
         "rows": [asdict(row) for row in scores.rows],
         "matte_flicker": dict(scores.matte_flicker),
-        "series": {track.label: (track.foreground @ _LUMA).round(4).tolist() for track in scores.tracks}
-        | {"background": scores.tracks[0].background.round(4).tolist()},
+        "series": {trace.label: (trace.foreground @ _LUMA).round(4).tolist() for trace in scores.traces}
+        | {"background": scores.traces[0].background.round(4).tolist()},
     }

@@ -1,1 +1,1 @@
-"""Video: a person of a clip or a picture put into a clip or a picture, frame by frame, steadily and with sound."""
+"""Clips and live frames: read, tracked, coloured, drawn and written, frame by frame."""

@@ -15,7 +15,7 @@ from ..affine_grid import Window
 from ..framing import Framing, plan_placement
 from ..image.picture import to_planes, to_samples
 from ..layers import fit_background
-from .read import Array, Floats, Pixels, resize
+from .pixels import Array, Floats, Pixels, resize
 
 
 @dataclass(frozen=True)

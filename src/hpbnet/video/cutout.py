@@ -22,7 +22,7 @@ from ..affine_grid import Window
 from ..matte import guided_coefficients, spread_colors
 from ..models import native_bfloat16
 from ..networks.matting import NO_PREVIOUS, MattingNetwork
-from .read import Floats, Pixels, greatest, resize, shrink
+from .pixels import Floats, Pixels, greatest, resize, shrink, to_unit
 
 NETWORK_PIXELS = 256 * 256  # that the network sees of the person's part of a frame; at 224 it lost a signer's head
 LOOK_PIXELS = 320 * 192  # that it sees of a whole frame
@@ -38,20 +38,20 @@ _SNAP = 0.03  # alpha closer than this to 0 or 1 is taken for it: a network is n
 
 
 @dataclass(frozen=True)
-class CutOut:
-    """A person found in a frame; its edge is looked at when it is asked for, which may be in another thread."""
+class TrackedPerson:
+    """The person of a frame; alpha at the frame's size is computed when it is asked for, maybe in another thread."""
 
     frame: Pixels  # [H,W,3] the region alone, as all below
     region: Window  # [px] of the frame, of which all this is
     small: Pixels  # [k,l,3] it at the network's size
     coarse: Floats  # [k,l] alpha at the network's size
-    known: Floats | None = None  # [H,W] alpha where it was given
+    given: Floats | None = None  # [H,W] alpha where it was given at the frame's size
 
     @cached_property
     def alpha(self) -> Floats:
         """Alpha [h,w], refined along the frame's own edges at the edge's size."""
-        if self.known is not None:
-            return self.known
+        if self.given is not None:
+            return self.given
         height, width = self.frame.shape[:2]
         scale = min(1.0, sqrt(EDGE_PIXELS / (height * width)))
         scale = 1.0 if scale > _WHOLE_SCALE else scale
@@ -61,7 +61,7 @@ class CutOut:
     @cached_property
     def sides(self) -> tuple[Floats, Floats]:
         """The colours of the person and of the old background, each spread over the other, [k,l,3] in [0,1]."""
-        return spread_colors(_unit(self.small), self.coarse, _FUSION_RADII)
+        return spread_colors(to_unit(self.small), self.coarse, _FUSION_RADII)
 
 
 def reduce(pixels: Pixels, area: int = NETWORK_PIXELS, multiple: int = 32) -> Pixels:
@@ -165,27 +165,22 @@ def steady_matte(
     return blended
 
 
-def known_cut_out(frame: Pixels, alpha: Floats) -> CutOut:
-    """Cut out by an alpha [H,W] that is known at full size."""
+def person_of_alpha(frame: Pixels, alpha: Floats) -> TrackedPerson:
+    """Make the person of an alpha [H,W] that is given at the frame's size."""
     small = reduce(frame)
-    return CutOut(frame, (0, 0, *frame.shape[:2]), small, resize(alpha, (small.shape[1], small.shape[0])), alpha)
+    return TrackedPerson(frame, (0, 0, *frame.shape[:2]), small, resize(alpha, (small.shape[1], small.shape[0])), alpha)
 
 
-def own_colors(cut: CutOut) -> Floats:
+def own_colors(person: TrackedPerson) -> Floats:
     """Return the person's own colours [k,l,3] in [0,1] at the network's size."""
-    share, image, (front, back) = cut.coarse[:, :, None], _unit(cut.small), cut.sides
+    share, image, (front, back) = person.coarse[:, :, None], to_unit(person.small), person.sides
     colors: Floats = np.clip(front + share * (image - share * front - (1 - share) * back), 0, 1)
     return colors
 
 
-def _unit(pixels: Pixels) -> Floats:
-    """Bytes as values in [0,1]."""
-    return pixels.astype(np.float32) * np.float32(1 / 255)
-
-
 def _refine(coarse: Floats, small: Pixels, middle: Pixels) -> Floats:
     """Fast guided filter with a colour guide: fitted at the network's size, evaluated on `middle` -> [h,w]."""
-    coefficients = guided_coefficients(_unit(small), coarse)
+    coefficients = guided_coefficients(to_unit(small), coarse)
     size = middle.shape[1], middle.shape[0]
     *slopes, alpha = (resize(plane, size, cv2.INTER_LINEAR) for plane in coefficients)
     for slope, channel in zip(slopes, cv2.split(middle), strict=True):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .read import Pixels, resize
+from .pixels import Pixels, resize
 
 THUMBNAIL = (48, 32)  # width and height [px]
 _BINS = 8  # of a histogram over each channel

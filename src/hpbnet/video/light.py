@@ -1,4 +1,4 @@
-"""The light of a scene over time: what falls into the background falls on the person, too.
+"""How the light of a background changes over time, and how much of that change the person shows.
 
 A harmonizer judges each picture by itself and answers a dusk weakly: it cannot know that the same place was lighter
 before. Here only the background's change since its scene began is followed, in part and within limits, so that a
@@ -18,7 +18,7 @@ from torch import Tensor
 from ..affine_grid import AffineGrid
 from ..color import LUMA
 from ..layers import Layers
-from .read import Floats, Pixels, resize
+from .pixels import Floats, Pixels, resize
 
 LIGHT_SECONDS = 0.3  # [s] time constant: shorter than the grid's, for a picture's mean hardly flickers
 _TINT_PART = 0.5  # of what is followed of brightness: a place's tint is its things', too
@@ -31,8 +31,8 @@ Logs = NDArray[np.float64]  # [3] natural logarithms of R, G, B
 
 
 @dataclass(frozen=True)
-class Light:
-    """How the light of a scene has moved since the scene began."""
+class LightChange:
+    """How the light of a scene has changed since the scene began."""
 
     weight: Floats  # [h,w] of a thumbnail's pixels: what was seen beside the person then, or motion would be light
     first: Logs  # of the scene's mean colour then
@@ -41,7 +41,7 @@ class Light:
     answering: Logs  # of the gain of its answers, smoothed as they are
 
 
-def begin(scene: Pixels, alpha: Tensor, answer: Logs) -> Light:
+def begin(scene: Pixels, alpha: Tensor, answer: Logs) -> LightChange:
     """Begin a scene.
 
     Args:
@@ -51,15 +51,15 @@ def begin(scene: Pixels, alpha: Tensor, answer: Logs) -> Light:
     """
     weight = 1 - resize(alpha[0, 0].numpy(), (scene.shape[1], scene.shape[0])) + _LEAST_WEIGHT
     colour = scene_colour(scene, weight)
-    return Light(weight, colour, colour, answer, answer)
+    return LightChange(weight, colour, colour, answer, answer)
 
 
-def come_back(light: Light, scene: Pixels, answer: Logs) -> Light:
+def come_back(light: LightChange, scene: Pixels, answer: Logs) -> LightChange:
     """Go on with a scene that has begun, for somebody who comes into it."""
-    return Light(light.weight, light.first, scene_colour(scene, light.weight), answer, answer)
+    return LightChange(light.weight, light.first, scene_colour(scene, light.weight), answer, answer)
 
 
-def follow(light: Light, scene: Pixels, answer: Logs, seconds: float, weight: float) -> Light:
+def follow(light: LightChange, scene: Pixels, answer: Logs, seconds: float, weight: float) -> LightChange:
     """Move towards the scene's present light, and by a weight, as the grid moves, towards the gain of an answer.
 
     Args:
@@ -73,7 +73,7 @@ def follow(light: Light, scene: Pixels, answer: Logs, seconds: float, weight: fl
     return replace(light, now=now, answering=light.answering + weight * (answer - light.answering))
 
 
-def lit(grid: AffineGrid, light: Light, part: float) -> AffineGrid:
+def lit(grid: AffineGrid, light: LightChange, part: float) -> AffineGrid:
     """Let a part of the light's change fall on the person, beside what the harmonizer has followed."""
     gains = np.exp(_missing(_wanted(light.now - light.first, part), light.answering - light.answered))
     if (gains == 1).all():

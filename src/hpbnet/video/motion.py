@@ -8,7 +8,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-from .read import Floats, Pixels, greatest, resize
+from .pixels import Floats, Pixels, greatest, resize
 
 _LOST_CHANGE = 24  # of 255: a pixel that the motion does not explain
 _LOST_SHARE = 0.003  # of the pixels that may be lost: a fast hand is more

@@ -3,9 +3,9 @@
 Knows codecs, containers and colour tags. The file appears under its name when it is complete, and not before.
 """
 
-import errno
 import itertools
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .options import Codec
-from .read import Clip, Pixels
+from ..files import replacing
+from ..options import Codec
+from .container import one_line, require_av
+from .pixels import Pixels
+from .sound import Sound
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
+    from av.container import OutputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
 
 _BT709, _LIMITED = 1, 1  # H.273 codes that the result is tagged with; in swscale BT.709 is 1, too
 _FULL = 2
-_TAIL = 0.5  # [s] of sound kept after the last picture
 
 
 @dataclass(frozen=True)
@@ -75,70 +77,6 @@ def choose_codec(path: Path, codec: Codec | None, alpha: bool = False) -> Codec:
     return chosen
 
 
-class Sound:
-    """The first sound of a clip, as packets that are copied and never decoded.
-
-    Args:
-        clip: where it comes from.
-        start: where to begin [s].
-        end: where to end [s].
-        own: it belongs to the clip that the times of the result are of, and may end a little after its pictures.
-        turn: how long the pictures take before they begin anew, and the sound with them [s]; None to play it once.
-    """
-
-    def __init__(
-        self, clip: Clip, start: float = 0.0, end: float | None = None, own: bool = True, turn: float | None = None
-    ) -> None:
-        import av
-
-        self.container: InputContainer = av.open(str(clip.path))
-        self.stream: AudioStream = self.container.streams.audio[0]
-        self.start, self.end, self.origin, self.turn = start, end, clip.origin, turn
-        self.tail = _TAIL if own else 0.0
-
-    def packets(self) -> "Iterator[tuple[float, Packet[AudioStream]]]":
-        """Yield packets and the times they belong to, counted from `start` [s]; without end if they begin anew."""
-        base = self.stream.time_base
-        assert base is not None
-        offset, free = 0, -(1 << 62)  # of this turn, and when the last packet ends [time base]
-        for number in itertools.count(1):
-            for packet in self._once():
-                assert packet.pts is not None and packet.dts is not None
-                if packet.pts + offset < free:  # the turn before sounds a little longer than its pictures
-                    continue
-                packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
-                free = packet.pts + (packet.duration or 1)
-                yield float(packet.pts * base), packet
-            if self.turn is None or free < offset:
-                return
-            offset = round(Fraction(self.turn) * number / base)
-            self.container.seek(round(self.origin / base), stream=self.stream)
-
-    def _once(self) -> "Iterator[Packet[AudioStream]]":
-        """Yield the packets of one turn, their times counted from `start`."""
-        base = self.stream.time_base
-        assert base is not None
-        shift = round((Fraction(self.start) + self.origin) / base)
-        if self.start > 0:
-            self.container.seek(shift, stream=self.stream)
-        for packet in self.container.demux(self.stream):
-            if packet.pts is None or packet.dts is None:
-                continue
-            if packet.pts + (packet.duration or 0) <= shift and self.start > 0:
-                continue
-            if self.end is not None and packet.pts * base >= self.end + float(self.origin):
-                return
-            if self.turn is not None and (packet.pts - shift) * base >= self.turn:
-                return
-            packet.pts -= shift
-            packet.dts -= shift
-            yield packet
-
-    def close(self) -> None:
-        """Close the file it comes from."""
-        self.container.close()
-
-
 @dataclass(frozen=True)
 class Film:
     """What a result is to be."""
@@ -153,6 +91,10 @@ class Film:
     alpha: bool = False
 
 
+class _Abandoned(Exception):
+    """Ends the block in which a file would be put in place."""
+
+
 class VideoWriter:
     """Writes one film; `close` puts it in place, `abandon` leaves nothing behind.
 
@@ -162,6 +104,7 @@ class VideoWriter:
     """
 
     def __init__(self, film: Film, sound: Sound | None = None) -> None:
+        require_av()
         self.film = film
         self.notices: list[str] = []
         codec = choose_codec(film.path, film.codec, film.alpha)
@@ -170,16 +113,20 @@ class VideoWriter:
         self._size = _even(film.width), _even(film.height)
         self._check_crf(codec)
         if self._size != (film.width, film.height):
-            self.notices.append(f"{film.width}x{film.height} px is odd; the result is {self._size[0]}x{self._size[1]}")
+            self.notices.append(
+                f"Sides must be even: the result is {self._size[0]}x{self._size[1]} px instead of "
+                f"{film.width}x{film.height}."
+            )
         self.frames = 0
         self._tail = 0.0 if sound is None else sound.tail
         self.seconds = 0.0  # time at which the last picture ends
         self._last = -1
-        self._part = film.path.with_name(f".{film.path.stem}.part{film.path.suffix}")
-        self._container = self._open()
+        self._replacing = ExitStack()
+        self._part = self._replacing.enter_context(replacing(film.path, film.path.suffix))
+        self._container: OutputContainer | None = None
         try:
-            self._stream = self._add_video()
-            self._audio = self._add_audio(sound)
+            with one_line(film.path):
+                self._begin(sound)
         except BaseException:
             self.abandon()
             raise
@@ -210,8 +157,10 @@ class VideoWriter:
         frame.pts, frame.time_base = self._last, self.film.time_base
         frame.colorspace, frame.color_range = _BT709, _LIMITED
         frame.color_primaries = frame.color_trc = _BT709
-        self._copy_audio(float(self._last * self.film.time_base))
-        self._container.mux(self._stream.encode(frame))
+        assert self._container is not None
+        with one_line(self.film.path):
+            self._copy_audio(float(self._last * self.film.time_base))
+            self._container.mux(self._stream.encode(frame))
         self.frames += 1
         self.seconds = float(self._last * self.film.time_base + 1 / self.film.rate)
 
@@ -220,27 +169,37 @@ class VideoWriter:
         if not self.frames:
             self.abandon()
             return
+        assert self._container is not None
         try:
-            self._copy_audio(self.seconds + (self._tail if whole else 0.0))
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._part.replace(self.film.path)
+            with one_line(self.film.path):
+                self._copy_audio(self.seconds + (self._tail if whole else 0.0))
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
+            self._replacing.close()
         except BaseException:
             self.abandon()
             raise
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        from contextlib import suppress
+        import av
 
-        with suppress(OSError, ValueError):
-            self._container.close()
-        self._part.unlink(missing_ok=True)
+        if self._container is not None:
+            with suppress(OSError, ValueError, av.error.FFmpegError):
+                self._container.close()
+        with suppress(_Abandoned), self._replacing:
+            raise _Abandoned
+
+    def _begin(self, sound: Sound | None) -> None:
+        """Open the container with its streams."""
+        self._container = self._open()
+        self._stream = self._add_video(self._container)
+        self._audio = self._add_audio(self._container, sound)
 
     def _check_crf(self, codec: Codec) -> None:
         crf = self.film.crf
         if crf is not None and self.encoder.crf is None:
-            self.notices.append(f"{codec} has no crf; its quality is fixed")
+            self.notices.append(f"crf was ignored: the quality of {codec} is fixed.")
         elif crf is not None and crf > self.encoder.most_crf:
             raise ValueError(f"crf is {crf}; expected at most {self.encoder.most_crf} for {codec}")
 
@@ -249,21 +208,15 @@ class VideoWriter:
 
         movie = self.film.path.suffix.lower() in (".mp4", ".m4v", ".mov")
         options = {"movflags": "faststart"} if movie else {}
-        if self.film.path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder, a file was expected", str(self.film.path))
-        try:
-            self._part.touch()
-        except OSError as error:
-            raise OSError(error.errno or 0, error.strerror or "cannot be written", str(self.film.path)) from None
-        return av.open(str(self._part), "w", options=options)
+        return av.open(f"file:{self._part}", "w", options=options)  # a colon in a folder's name is no protocol's
 
-    def _add_video(self) -> "VideoStream":
+    def _add_video(self, container: "OutputContainer") -> "VideoStream":
         options = dict(self.encoder.options)
         crf = self.encoder.crf if self.film.crf is None else self.film.crf
         if crf is not None and self.encoder.crf is not None:
             options["crf"] = str(crf)
         rate = self.film.rate.limit_denominator(100_000)
-        stream: VideoStream = self._container.add_stream(self.encoder.name, rate=rate, options=options)  # type: ignore[assignment]
+        stream: VideoStream = container.add_stream(self.encoder.name, rate=rate, options=options)  # type: ignore[assignment]
         stream.width, stream.height = self._size
         stream.pix_fmt = self._format
         stream.time_base = stream.codec_context.time_base = self.film.time_base
@@ -274,28 +227,30 @@ class VideoWriter:
             stream.metadata["alpha_mode"] = "1"
         return stream
 
-    def _add_audio(self, sound: Sound | None) -> "Iterator[tuple[float, Packet[AudioStream]]]":
+    def _add_audio(
+        self, container: "OutputContainer", sound: Sound | None
+    ) -> "Iterator[tuple[float, Packet[AudioStream]]]":
         if sound is None:
             return iter(())
         name = sound.stream.codec_context.name
-        if name.split("_")[0] != "pcm" and name not in self._container.supported_codecs:
+        if name.split("_")[0] != "pcm" and name not in container.supported_codecs:
             return self._drop_audio(name)
         try:
-            copied = self._container.add_stream_from_template(sound.stream)
-            self._container.start_encoding()
+            copied = container.add_stream_from_template(sound.stream)
+            container.start_encoding()
         except ValueError:  # the container refused it when the header was to be written
-            self._container.close()
-            self._container = self._open()
-            self._stream = self._add_video()
+            container.close()
+            self._begin(None)
             return self._drop_audio(name)
         return ((time, _directed(packet, copied)) for time, packet in sound.packets())
 
     def _drop_audio(self, name: str) -> "Iterator[tuple[float, Packet[AudioStream]]]":
-        self.notices.append(f"the sound is {name}, which {self.film.path.suffix} cannot hold: the result is silent")
+        self.notices.append(f"{self.film.path.suffix} cannot hold {name} sound: the result is silent.")
         return iter(())
 
     def _copy_audio(self, until: float) -> None:
         """Copy the sound up to a time [s]."""
+        assert self._container is not None
         for time, packet in self._audio:
             if time > until:
                 self._audio = itertools.chain([(time, packet)], self._audio)
