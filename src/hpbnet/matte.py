@@ -183,9 +183,14 @@ def refine_alpha(
     refined = cast(Floats, cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR))
     for plane, guide in zip(slopes, portrait[0].numpy(), strict=True):  # a plane at a time: cheap at any size
         refined += cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) * guide
-    refined -= _UNSURE
-    refined /= 1 - 2 * _UNSURE
-    return torch.from_numpy(refined.clip(0.0, 1.0, out=refined))[None, None]
+    return torch.from_numpy(snap_alpha(refined))[None, None]
+
+
+def snap_alpha(alpha: Floats) -> Floats:
+    """Take alpha close to 0 or 1 for it and stretch the rest, in place."""
+    alpha -= _UNSURE
+    alpha /= 1 - 2 * _UNSURE
+    return alpha.clip(0.0, 1.0, out=alpha)
 
 
 def guided_coefficients(guide: Floats, alpha: Floats) -> list[Floats]:

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..affine_grid import Window
-from ..matte import guided_coefficients, spread_colors
+from ..matte import guided_coefficients, snap_alpha, spread_colors
 from ..models import native_bfloat16
 from ..networks.matting import NO_PREVIOUS, MattingNetwork
 from .pixels import Floats, Pixels, greatest, resize, shrink, to_unit
@@ -34,7 +34,6 @@ _FAINTEST = 0.1  # greatest alpha of a frame that shows nobody
 _STILL, _MOVING = 4.0, 12.0  # change of a pixel, of 255, up to which it stands still, and from which it moves
 _FUSION_RADII = (40, 3)  # [px] at the network's size: the published 90 and 6 at 512
 _WHOLE_SCALE = 0.75  # from which the edge is refined on the frame itself: reducing it would cost more
-_SNAP = 0.03  # alpha closer than this to 0 or 1 is taken for it: a network is never quite sure
 
 
 @dataclass(frozen=True)
@@ -185,5 +184,4 @@ def _refine(coarse: Floats, small: Pixels, middle: Pixels) -> Floats:
     *slopes, alpha = (resize(plane, size, cv2.INTER_LINEAR) for plane in coefficients)
     for slope, channel in zip(slopes, cv2.split(middle), strict=True):
         alpha += cast(Floats, cv2.multiply(slope, channel, scale=1 / 255, dtype=cv2.CV_32F))
-    refined: Floats = np.clip((alpha - _SNAP) * np.float32(1 / (1 - 2 * _SNAP)), 0, 1)
-    return refined
+    return snap_alpha(alpha)
