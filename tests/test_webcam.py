@@ -1,11 +1,14 @@
 """Live use, with a clip or a fake in place of a camera."""
 
+import os
 import time
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hpbnet import webcam
@@ -173,6 +176,21 @@ def test_a_missing_virtual_camera_is_one_clear_sentence(monkeypatch: pytest.Monk
 def test_something_must_show_the_pictures(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["webcam", "--background", str(room)]) == 2
     assert "--preview or --virtual-camera" in capsys.readouterr().err
+
+
+def test_a_session_shares_the_cores_with_other_programs(room: Path) -> None:
+    before, seen = (torch.get_num_threads(), cv2.getNumThreads()), []
+    half = max(1, (os.cpu_count() or 1) // 2)
+    webcam.run_webcam(
+        Numbered(3),
+        room,
+        lambda size: [],
+        identity,
+        threshold(),
+        watch=lambda fps, delay: seen.append((torch.get_num_threads(), cv2.getNumThreads())),
+    )
+    assert seen and all(threads == (min(before[0], half), min(before[1], half)) for threads in seen)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
 
 
 def test_a_camera_that_fails_is_an_error_and_no_silence(room: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
+import cv2
 import torch
 
 Item = TypeVar("Item")
@@ -46,13 +47,16 @@ def timed(items: Iterator[Item], clock: Clock, part: str) -> Iterator[Item]:
 
 @contextmanager
 def shared_cores() -> Iterator[None]:
-    """Let each stage use half the cores: two of them are busy at any time, and threads that wait turn in circles."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(before, max(1, (os.cpu_count() or 1) // 2)))
+    """Let torch and OpenCV use half the cores: threads that wait for each other on a busy core hardly get on."""
+    before, before_opencv = torch.get_num_threads(), cv2.getNumThreads()
+    half = max(1, (os.cpu_count() or 1) // 2)
+    torch.set_num_threads(min(before, half))
+    cv2.setNumThreads(min(before_opencv, half))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        cv2.setNumThreads(before_opencv)
 
 
 def ahead(items: Iterable[Item], waiting: int = _WAITING) -> Generator[Item, None, None]:
