@@ -1,6 +1,7 @@
 """Read and write checkpoints: one `.safetensors` file whose header explains itself.
 
-The header holds the format, the network's name, its config and its provenance (task, settings, data, steps, metrics, licence).
+The header holds the format, the network's name, its config and its provenance (task, settings, data, steps, metrics,
+licence).
 Published weights of others, which are pickles, are read for their tensors alone.
 """
 

@@ -107,7 +107,7 @@ class PartOptions:
 class ClipOptions(PartOptions):
     """Which part of a clip is used, and how the result is encoded."""
 
-    codec: Codec | None = setting(
+    codec: Codec | None = setting(  # noqa: RUF009 (ruff does not see that the alias is a Literal)
         None, "Video codec; by default H.264, VP9 for .webm, and ProRes for .mov with transparency."
     )
     crf: int | None = setting(

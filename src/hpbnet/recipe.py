@@ -38,7 +38,7 @@ def read_recipe(path: str | Path) -> dict[str, object]:
         raise ValueError(f"{path}: unknown setting {unknown[0]!r}; known are {', '.join([*NETWORKS, *known])}")
     for name, value in values.items():
         kind = str if name in NETWORKS else kind_of(known[name])
-        if value is None or (kind in (str, bool) and not isinstance(value, kind)) or isinstance(value, dict):  # type: ignore[arg-type]
+        if value is None or (kind in (str, bool) and not isinstance(value, kind)) or isinstance(value, dict):
             raise ValueError(f"{path}: {name} is {value!r}; expected a value as the command line takes it")
     return values
 

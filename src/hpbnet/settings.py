@@ -34,7 +34,7 @@ def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
         ValueError: a name is not a field (the known ones are listed), or a value is not allowed.
     """
     check_names(type(settings), values)
-    return cast(Settings, dataclasses.replace(settings, **values))  # type: ignore[type-var, arg-type]
+    return dataclasses.replace(settings, **values)  # type: ignore[type-var]
 
 
 def check_names(kind: type, names: Mapping[str, object] | Sequence[str], what: str = "option") -> None:

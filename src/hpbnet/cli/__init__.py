@@ -82,9 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error.__cause__, EOFError):  # click takes the end of a damaged file for Ctrl-D
-            return _fail("an input ends before it is complete: the file is damaged or cut short")
-        return _fail("interrupted", code=130)
+        cut_short = isinstance(error.__cause__, EOFError)  # click takes the end of a damaged file for Ctrl-D
+        return _fail("an input file ends before it is complete") if cut_short else _fail("interrupted", code=130)
     except BrokenPipeError:  # the reader of our output went away: `hpbnet models | head -1`
         sys.stdout = None  # or the interpreter complains when it flushes at exit
         return 1

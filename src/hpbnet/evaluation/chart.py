@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import missing_extra
-from ..image.write import write_bytes
+from ..files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
