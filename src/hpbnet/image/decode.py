@@ -25,6 +25,8 @@ from .png import SIGNATURE, Png, read_png
 from .quiet import quiet, quiet_libraries
 from .tiff import count_pages, read_directory, read_tiff, size_of
 
+_MOST_BYTES = 8  # of a TIFF's pixel: four samples of 16 bits, and more of a smaller picture
+
 
 def decode_file(file: File) -> Decoded:
     """Decode a file's first picture.
@@ -93,7 +95,7 @@ def _decode_tiff(file: File) -> Decoded:
     try:
         tags = read_directory(file.data)
         file.require_size(*size_of(tags))
-        tiff = read_tiff(file.data, tags)
+        tiff = read_tiff(file.data, tags, _MOST_BYTES * file.max_pixels)
     except Exception as error:
         raise error if str(error).startswith(file.name) else file.damage(error) from None
     notices = frames_notice(count_pages(file.data, MOST_FRAMES + 1), file.name)

@@ -1,6 +1,7 @@
 """Pictures that Pillow reads, and HEIC by its extra: the header first, then the pixels."""
 
 import io
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,17 @@ from .decoded import MOST_FRAMES, Decoded, File, frames_notice, to_srgb, upright
 from .inspect import RAW_SUFFIXES, count_gif_frames, count_scans, strip_jpeg
 from .quiet import quiet
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
+_PLUGINS = {  # of Pillow, imported in this order until one knows the file: to import all takes a tenth of a second
+    "JPEG": "Jpeg",
+    "PNG": "Png",
+    "WEBP": "WebP",
+    "AVIF": "Avif",
+    "GIF": "Gif",
+    "BMP": "Bmp",
+    "PPM": "Ppm",
+    "JPEG2000": "Jpeg2K",
+    "TIFF": "Tiff",
+}
 _CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 _ORIENTATION = 0x0112  # the Exif tag
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -44,8 +55,8 @@ def _identify(data: bytes) -> Image.Image | None:
 
     `Image.open` refuses large pictures by a limit of the whole process, and takes every error for another format.
     """
-    Image.init()
-    for format in _FORMATS:
+    for format, plugin in _PLUGINS.items():
+        import_module(f"PIL.{plugin}ImagePlugin")
         factory, accepts = Image.OPEN.get(format, (None, None))
         if factory is not None and accepts is not None and accepts(data[:16]) is True:
             return factory(io.BytesIO(data), "")

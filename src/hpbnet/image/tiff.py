@@ -84,7 +84,11 @@ def count_pages(data: bytes, most: int) -> int:
     return max(1, len(seen))
 
 
-def read_tiff(data: bytes, tags: "ImageFileDirectory_v2") -> Tiff | None:
+def read_tiff(
+    data: bytes,
+    tags: "ImageFileDirectory_v2",
+    most_bytes: int,  # of all samples together
+) -> Tiff | None:
     """Decode the first page; None where it is of the kinds that are left to Pillow.
 
     Raises:
@@ -99,7 +103,10 @@ def read_tiff(data: bytes, tags: "ImageFileDirectory_v2") -> Tiff | None:
         return None
     if kinds != {1}:
         raise ValueError(f"it holds {_KINDS.get(max(kinds), 'unknown')} numbers, whose range is not known; convert it")
-    samples = _read_planes(data, tags, bits.pop() // 8)
+    (width, height), each, item = size_of(tags), _number(tags, 277, 1), bits.pop() // 8
+    if not 1 <= each <= _MOST_SAMPLES or width * height * each * item > most_bytes:
+        raise ValueError(f"its {each} samples of {8 * item} bits are too many")
+    samples = _read_planes(data, tags, item)
     colors = _CHANNELS[photometric]
     if samples.shape[2] < colors:
         raise ValueError(f"it has {samples.shape[2]} samples, expected {colors} or more")
@@ -128,8 +135,8 @@ def _straight(color: Samples, alpha: Samples) -> Samples:
 def _read_planes(data: bytes, tags: "ImageFileDirectory_v2", item: int) -> Samples:
     """Read all samples [H,W,S], of `item` bytes each."""
     each = _number(tags, 277, 1)
-    if not 1 <= each <= _MOST_SAMPLES or _number(tags, 317, 1) not in (1, 2):
-        raise ValueError(f"it has {each} samples and predictor {_number(tags, 317, 1)}, which is not understood")
+    if _number(tags, 317, 1) not in (1, 2):
+        raise ValueError(f"its predictor {_number(tags, 317, 1)} is for floating-point numbers, or unknown")
     offsets, counts = (_numbers(tags, name, ()) for name in ((324, 325) if 324 in tags else (273, 279)))
     counts = counts or tuple(max(0, len(data) - offset) for offset in offsets)
     if sum(counts) > 2 * len(data) and _number(tags, 259, 1) != 1:
