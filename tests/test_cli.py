@@ -366,3 +366,9 @@ def test_out_of_disk_leaves_nothing(desk: Path, monkeypatch: pytest.MonkeyPatch)
     before = files(desk)
     assert main([*COMPOSE, "-o", "out.png"]) == 2
     assert files(desk) == before
+
+
+def test_a_limit_of_pixels_can_be_lowered_and_lifted(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMPOSE, "-o", "out.png", "--max-megapixels", "0.002"]) == 2
+    assert "0.002 million pixels" in capsys.readouterr().err
+    assert main([*COMPOSE, "-o", "out.png", "--max-megapixels", "200"]) == 0

@@ -419,3 +419,17 @@ def test_link_keeps_pointing_at_what_is_written(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to(tmp_path / "real.png")
     write_bytes(tmp_path / "link.png", b"data")
     assert (tmp_path / "link.png").is_symlink() and (tmp_path / "real.png").read_bytes() == b"data"
+
+
+def test_tensors_are_pictures_too() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    expected = read_picture(array)
+    planes = torch.from_numpy(array).permute(2, 0, 1)
+    for tensor in (planes, planes[None], planes.float() / 255):
+        picture = read_picture(tensor)
+        assert expected.alpha is not None and picture.alpha is not None
+        torch.testing.assert_close(picture.pixels, expected.pixels, rtol=0, atol=1e-6)
+        torch.testing.assert_close(picture.alpha, expected.alpha, rtol=0, atol=1e-6)
+    assert read_mask(torch.ones(1, 1, 20, 30)).shape == (1, 1, 20, 30)
+    with pytest.raises(ValueError, match=r"a tensor of shape \(2, 3, 20, 30\) is no picture"):
+        read_picture(torch.zeros(2, 3, 20, 30))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hpbnet.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from hpbnet.fetch import Checksum
 from hpbnet.models import load_network
 from hpbnet.networks.hpbnet import HPBNet
 from hpbnet.networks.perceptual import VggFeatures
@@ -242,16 +243,18 @@ def test_every_way_to_train_takes_a_finite_step(
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
-def test_published_vgg_is_downloaded_with_its_hash_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_vgg_is_downloaded_with_its_hash_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[object] = []
 
-    def fetch(url: str, **options: object) -> dict[str, Tensor]:
-        asked.extend([url, options["check_hash"], options["weights_only"]])
-        return torchvision_layout()
+    def fetch(url: str, destination: Path, checksum: Checksum) -> Path:
+        asked.extend([url, destination.name, checksum])
+        torch.save(torchvision_layout(), tmp_path / "vgg19.pth")
+        return tmp_path / "vgg19.pth"
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetch)
+    monkeypatch.setattr(training, "fetch", fetch)
     training.load_features("download", torch.device("cpu"))
-    assert asked == ["https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", True, True]
+    name = "vgg19-dcbb9e9d.pth"
+    assert asked == [f"https://download.pytorch.org/models/{name}", name, Checksum("sha256", "dcbb9e9d")]
 
 
 def test_a_frozen_generator_stays_as_its_prior_and_the_rest_learns(tiny: HPBNetTraining, tmp_path: Path) -> None:

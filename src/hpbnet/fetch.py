@@ -8,13 +8,14 @@ import http.client
 import logging
 import os
 import re
-import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from .files import replacing
 
 _BLOCK = 1 << 20  # [bytes] read at once
 _SHA256_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
@@ -73,18 +74,16 @@ def fetch(
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     _log.info("downloading %s", url)
-    part = destination.with_name(f".{destination.name}-{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            for block in _read_blocks(url, timeout):
-                file.write(block)
+    with replacing(destination) as part:
+        try:
+            with part.open("wb") as file:
+                for block in _read_blocks(url, timeout):
+                    file.write(block)
+        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            remedy = f"you can also save it yourself as {destination}"
+            raise ValueError(f"cannot download {url} ({reason}); {remedy}") from None
         checksum.verify(part, url)
-        os.replace(part, destination)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
-        raise ValueError(f"cannot download {url} ({reason}); you can also save it yourself as {destination}") from None
-    finally:
-        part.unlink(missing_ok=True)
     return destination
 
 

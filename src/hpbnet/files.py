@@ -2,7 +2,7 @@
 
 A file is made beside its destination under a random name, created exclusively, then flushed to the disk and renamed.
 What a killed process left is removed by the next one that writes into the same folder: a part file is locked while its
-process lives. Knows nothing of what the files hold.
+process lives. Knows nothing of what the files hold, but for the names that pictures have.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 import secrets
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,19 @@ try:
 except ImportError:  # not on Windows: nothing is locked there, and nothing cleaned up after a kill
     fcntl = None  # type: ignore[assignment]
 
+PICTURE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "tif", "tiff", "avif", "heic", "heif", "gif", "bmp"),
+        *("dib", "ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "jpx"),
+    )
+)
 _PREFIX = ".hpbnet-"
+
+
+def stem_of(path: Path) -> str:
+    """Return a file's name without suffix, accents composed (NFC): systems write one name in two ways."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from .composition import Composition, CutOut
 from .finish import adjust, finish
 from .framing import plan_placement
 from .harmonize import Harmonizer, harmonizer_by_name
-from .image import Picture, Source, read_mask, read_picture
+from .image import MAX_PIXELS, Picture, Source, read_mask, read_picture
 from .layers import Layers, fit_background, place
 from .matte import MOST_COVERAGE, Matting, check_visible, estimate_foreground, matte, matting_by_name
 from .models import allow_fork
@@ -38,13 +38,22 @@ _load_matting = functools.cache(matting_by_name)
 class Pipeline:
     """Compose portraits and backgrounds with one harmonizer and one matting network, loaded once."""
 
-    def __init__(self, harmonizer: Harmonizer, matting: Matting | None = None) -> None:
+    def __init__(
+        self,
+        harmonizer: Harmonizer,
+        matting: Matting | None = None,
+        max_pixels: int = MAX_PIXELS,  # files of more are refused before they are decoded
+    ) -> None:
         self.harmonizer = harmonizer
         self.matting = matting
+        self.max_pixels = max_pixels
 
     @classmethod
     def from_pretrained(
-        cls, harmonizer: str | Path | None = None, matting: str | Path | None = DEFAULT_MATTING
+        cls,
+        harmonizer: str | Path | None = None,
+        matting: str | Path | None = DEFAULT_MATTING,
+        max_pixels: int = MAX_PIXELS,
     ) -> "Pipeline":
         """Load networks by name or path.
 
@@ -52,14 +61,14 @@ class Pipeline:
             harmonizer: a name that `hpbnet models` lists, or a weights file; `learned` by default.
             matting: likewise, or an ONNX file or published name of the rembg family (extra `rembg`); None to load
                 no matting network, where every portrait has a mask or transparency.
+            max_pixels: files of more pixels are refused before they are decoded.
 
         Raises:
             ValueError: no such name or file; the message lists what exists.
         """
         allow_fork()
-        return cls(
-            _load_harmonizer(harmonizer or DEFAULT_HARMONIZER), None if matting is None else _load_matting(matting)
-        )
+        network = None if matting is None else _load_matting(matting)
+        return cls(_load_harmonizer(harmonizer or DEFAULT_HARMONIZER), network, max_pixels)
 
     @torch.no_grad()
     def __call__(
@@ -86,7 +95,7 @@ class Pipeline:
         """
         options = changed(options or ComposeOptions(), settings)
         cut_out = self.matte(portrait, mask)
-        scene = _read(background, "the background")
+        scene = self._read(background, "the background")
         opaque = () if scene.alpha is None else ("The background's transparency was ignored.",)
         canvas = fit_background(scene.pixels, options.size, options.fit, options.blur)
         placement, framing = plan_placement(cut_out.alpha, canvas, options)
@@ -108,9 +117,9 @@ class Pipeline:
             ValueError: a picture cannot be read, no person is found, or the mask has another size or shows nobody.
             OSError: a file cannot be opened.
         """
-        picture = _read(portrait, "the portrait")
+        picture = self._read(portrait, "the portrait")
         if mask is not None:
-            alpha = _read_mask(mask, picture, "the portrait")
+            alpha = self._read_mask(mask, picture, "the portrait")
             return CutOut(estimate_foreground(picture.pixels, alpha), alpha, picture.depth, picture.notices)
         notices = picture.notices
         if picture.alpha is not None:
@@ -139,8 +148,8 @@ class Pipeline:
             OSError: a file cannot be opened.
         """
         options = changed(options or HarmonizeOptions(), settings)
-        picture = _read(composite, "the composite")
-        layers = Layers(picture.pixels, _read_mask(mask, picture, "the composite"), picture.pixels)
+        picture = self._read(composite, "the composite")
+        layers = Layers(picture.pixels, self._read_mask(mask, picture, "the composite"), picture.pixels)
         return self._recolored(layers, options, picture.depth, picture.notices)
 
     def video(
@@ -232,21 +241,20 @@ class Pipeline:
         layers = finish(layers.recolor(adjust(grid, options)), options)
         return Composition(layers.composite(), layers, grid, options, depth, notices)
 
+    def _read(self, source: Source, role: str) -> Picture:
+        picture = read_picture(source, self.max_pixels)
+        height, width = picture.size
+        if min(height, width) < _LEAST_SIDE:
+            raise ValueError(f"{role} is {width}x{height} px; at least {_LEAST_SIDE}x{_LEAST_SIDE} are needed")
+        return picture
 
-def _read(source: Source, role: str) -> Picture:
-    picture = read_picture(source)
-    height, width = picture.size
-    if min(height, width) < _LEAST_SIDE:
-        raise ValueError(f"{role} is {width}x{height} px; at least {_LEAST_SIDE}x{_LEAST_SIDE} are needed")
-    return picture
-
-
-def _read_mask(source: Source, picture: Picture, role: str) -> Tensor:
-    mask = read_mask(source)
-    height, width = mask.shape[-2:]
-    if (height, width) != picture.size:
-        raise ValueError(
-            f"the mask is {width}x{height} px, {role} {picture.size[1]}x{picture.size[0]}; they must be the same size"
-        )
-    check_visible(mask, "the mask")
-    return mask
+    def _read_mask(self, source: Source, picture: Picture, role: str) -> Tensor:
+        mask = read_mask(source, self.max_pixels)
+        height, width = mask.shape[-2:]
+        if (height, width) != picture.size:
+            raise ValueError(
+                f"the mask is {width}x{height} px, {role} {picture.size[1]}x{picture.size[0]}; "
+                "they must be the same size"
+            )
+        check_visible(mask, "the mask")
+        return mask

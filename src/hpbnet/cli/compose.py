@@ -7,7 +7,7 @@ import click
 
 from ..options import ComposeOptions
 from .jobs import Job, Output, plan_jobs, run_jobs, takes_output
-from .parameters import takes_mask, takes_networks, takes_settings
+from .parameters import takes_limit, takes_mask, takes_networks, takes_settings
 
 if TYPE_CHECKING:
     from ..composition import Composition
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--layers", type=click.Path(path_type=Path), help="Also write foreground, alpha, background and colour grid here."
 )
+@takes_limit
 @takes_mask
 @takes_networks()
 @takes_settings(ComposeOptions)
@@ -31,6 +32,7 @@ def command(
     mask: Path | None,
     harmonizer: str | None,
     matting: str | None,
+    max_pixels: int,
     settings: ComposeOptions,
 ) -> int:
     """Put the person of PORTRAIT into BACKGROUND.
@@ -44,7 +46,7 @@ def command(
 
     from ..pipeline import DEFAULT_MATTING, Pipeline
 
-    pipeline = Pipeline.from_pretrained(harmonizer, None if mask else matting or DEFAULT_MATTING)
+    pipeline = Pipeline.from_pretrained(harmonizer, None if mask else matting or DEFAULT_MATTING, max_pixels)
 
     def make(job: Job) -> "Composition":
         portrait, background, mask = job.read()

@@ -9,7 +9,6 @@ import functools
 import json
 import sys
 import time
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +18,9 @@ import click
 from tqdm import tqdm
 
 from ..errors import describe
+from ..files import PICTURE_SUFFIXES, stem_of
 from .parameters import Command
 
-_SUFFIXES = (
-    *("jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "tif", "tiff", "avif", "heic", "heif", "gif", "bmp", "dib"),
-    *("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "jpx"),
-)
 _TOLD = 3  # names of files that are left out
 _FORMATS = ("png", "jpg", "webp", "tif", "avif")  # image.FORMATS, which would load torch; a test compares them
 _STDIO = Path("-")
@@ -150,7 +146,7 @@ def plan_jobs(picture: Path, companions: Sequence[Path | None], output: Output) 
 
 
 def _folder_jobs(folder: Path, companions: Sequence[Path | None], output: Output) -> Iterator[Job]:
-    named_file = output.path.suffix.lower().lstrip(".") in _SUFFIXES and not output.path.is_dir()
+    named_file = output.path.suffix.lower() in PICTURE_SUFFIXES and not output.path.is_dir()
     if output.path == _STDIO or named_file or (output.path.exists() and not output.path.is_dir()):
         raise ValueError(f"{folder} is a folder, so -o must name a folder, not {output.path}")
     pictures = _by_stem(folder)
@@ -180,15 +176,15 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     pictures: dict[str, Path] = {}
     left_out = []
     for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
-        if path.suffix.lower().lstrip(".") not in _SUFFIXES or path.is_dir():
+        if path.suffix.lower() not in PICTURE_SUFFIXES or path.is_dir():
             left_out.append(path)
             continue
-        stem = unicodedata.normalize("NFC", path.stem)
+        stem = stem_of(path)
         if stem in pictures:
             raise ValueError(f"{pictures[stem]} and {path} have one stem and would become one result")
         pictures[stem] = path
     if not pictures:
-        raise ValueError(f"{folder} holds no pictures ({', '.join(_SUFFIXES)})")
+        raise ValueError(f"{folder} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
     _tell_left_out(folder, left_out, "no pictures by their names")
     return pictures
 

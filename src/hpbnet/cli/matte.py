@@ -7,7 +7,7 @@ import click
 
 from ..options import ClipOptions
 from .jobs import Job, Output, plan_jobs, run_jobs, takes_output
-from .parameters import takes_mask, takes_networks, takes_settings
+from .parameters import takes_limit, takes_mask, takes_networks, takes_settings
 
 if TYPE_CHECKING:
     from ..composition import CutOut
@@ -18,12 +18,19 @@ _CLIPS = (".mov", ".mkv", ".webm", ".mp4", ".m4v")
 @click.command("matte")
 @click.argument("portrait", type=click.Path(path_type=Path, allow_dash=True))
 @takes_output
+@takes_limit
 @takes_mask
 @takes_networks(harmonizer=False)
 @click.option("--alpha-only", is_flag=True, help="Write the alpha alone, as a grey picture.")
 @takes_settings(ClipOptions)
 def command(
-    portrait: Path, output: Output, mask: Path | None, matting: str | None, alpha_only: bool, settings: ClipOptions
+    portrait: Path,
+    output: Output,
+    mask: Path | None,
+    matting: str | None,
+    alpha_only: bool,
+    max_pixels: int,
+    settings: ClipOptions,
 ) -> int:
     """Cut the person out of PORTRAIT (a photo, a clip, - for stdin, or a folder), with transparency.
 
@@ -40,7 +47,8 @@ def command(
 
     from ..pipeline import DEFAULT_MATTING, Pipeline
 
-    pipeline = Pipeline.from_pretrained(matting=None if mask else matting or DEFAULT_MATTING)
+    network = None if mask else matting or DEFAULT_MATTING
+    pipeline = Pipeline.from_pretrained(matting=network, max_pixels=max_pixels)
 
     def make(job: Job) -> "CutOut":
         portrait, mask = job.read()

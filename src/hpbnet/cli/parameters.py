@@ -27,6 +27,22 @@ takes_mask = click.option(
 )
 
 
+def takes_limit(command: Command) -> Command:
+    """Give a command the option `--max-megapixels`; it receives `max_pixels`."""
+
+    @functools.wraps(command)
+    def gather(max_megapixels: float, **given: object) -> int | None:
+        return command(max_pixels=round(max_megapixels * 1e6), **given)
+
+    return click.option(
+        "--max-megapixels",
+        type=click.FloatRange(0.001, 100_000),
+        default=100.0,
+        show_default=True,
+        help="Refuse pictures of more pixels; larger ones need 12 bytes of memory a pixel and more.",
+    )(gather)
+
+
 def takes_networks(harmonizer: bool = True, matting: bool = True) -> Callable[[Command], Command]:
     """Give a command the options `--harmonizer` and `--matting`; it receives names or None."""
 

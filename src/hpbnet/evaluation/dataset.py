@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..files import PICTURE_SUFFIXES, stem_of
 from ..image import read_mask, read_picture
-from ..synthesis.portraits import SUFFIXES
 from ..triplet import Triplet
 
 COMPOSITES, MASKS, TRUTHS = "composite_images", "masks", "real_images"
@@ -243,19 +243,19 @@ def _read_names(path: Path) -> set[str]:
     names = set()
     for line in filter(None, map(str.strip, path.read_text().splitlines())):
         listed = Path(line)
-        stem = listed.stem if listed.suffix.lower() in SUFFIXES else listed.name
+        stem = listed.stem if listed.suffix.lower() in PICTURE_SUFFIXES else listed.name
         parents = [part for part in listed.parts[:-1] if part not in (COMPOSITES, ".", "/")]
         names.add("/".join([*parents[-1:], stem]))
     return names
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in _pictures(folder)}
+    return {stem_of(path): path for path in _pictures(folder)}
 
 
 def _pictures(folder: Path, recursive: bool = False) -> list[Path]:
     paths = folder.rglob("*") if recursive else folder.glob("*")
-    return sorted(p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in paths if p.suffix.lower() in PICTURE_SUFFIXES and not p.name.startswith("."))
 
 
 def quantize(image: Tensor) -> Tensor:

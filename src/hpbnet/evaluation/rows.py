@@ -4,11 +4,11 @@ Knows how rows are written, read back and kept; knows nothing of how scores come
 """
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from ..files import write_bytes
 from .measures import Scores
 
 UNHARMONIZED = "unharmonized"  # the method that changes nothing; every comparison is made against its rows
@@ -85,6 +85,4 @@ def read_rows(path: Path) -> list[EvaluationRow]:
 
 def write_rows(path: Path, rows: Iterable[EvaluationRow]) -> None:
     """Write a rows file anew, atomically."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(f"{row_to_json(row)}\n" for row in rows))
-    os.replace(partial, path)
+    write_bytes(path, "".join(f"{row_to_json(row)}\n" for row in rows).encode())

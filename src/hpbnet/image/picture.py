@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 Samples = NDArray[np.uint8 | np.uint16 | np.float32]
-Source = str | Path | bytes | Image.Image | NDArray[np.generic]
+Source = str | Path | bytes | Image.Image | NDArray[np.generic] | Tensor
 
 _BAND_BYTES = 1 << 20  # a band's integers and floats then stay in the processor's cache
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..errors import missing_extra
 from .decoded import MOST_FRAMES, Decoded, File, frames_notice, to_srgb, upright
 from .inspect import RAW_SUFFIXES, count_gif_frames, count_scans, strip_jpeg
 from .quiet import quiet
@@ -74,7 +75,7 @@ def _open_heic(file: File) -> Image.Image:
     try:
         from pillow_heif import open_heif
     except ImportError:
-        raise ValueError(f"{file.name} is a HEIC picture: install the extra with pip install 'hpbnet[heif]'") from None
+        raise missing_extra("HEIC pictures", "pillow-heif", "heif") from None
     try:
         picture = open_heif(io.BytesIO(file.data))
         size = picture.size

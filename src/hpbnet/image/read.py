@@ -1,4 +1,4 @@
-"""Read a picture from a file, bytes, a PIL image or an array.
+"""Read a picture from a file, bytes, a PIL image, an array or a tensor.
 
 Every file is judged by its header before a pixel is decoded. What the eye should know (first frame only, a profile that
 could not be used) is returned as notices; what cannot be read is one ValueError. Metadata never costs the pixels: what
@@ -27,8 +27,8 @@ def read_picture(source: Source | Picture, max_pixels: int = MAX_PIXELS) -> Pict
     """Read a picture as float32 sRGB planes, upright, with its alpha where it has one.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, or an RGB array [H,W], [H,W,3] or [H,W,4] of uint8, uint16 or
-            floats in [0,1].
+        source: a path, the bytes of a file, a PIL image, an RGB array [H,W], [H,W,3] or [H,W,4] of uint8, uint16 or
+            floats in [0,1], or a tensor [C,H,W] or [1,C,H,W] of the same values, with 1, 3 or 4 channels.
         max_pixels: files of more are refused before a pixel is decoded.
 
     Raises:
@@ -84,19 +84,31 @@ def _name(source: Source) -> str:
     """Name a source in errors and notices."""
     if isinstance(source, str | Path):
         return str(source)
-    return "the data" if isinstance(source, bytes) else "the image" if isinstance(source, Image.Image) else "the array"
+    kinds = {bytes: "the data", np.ndarray: "the array", Tensor: "the tensor"}
+    return kinds.get(type(source), "the image")
 
 
 def _decode(source: Source, managed: bool, max_pixels: int) -> Decoded:
+    if isinstance(source, Tensor):
+        return _decode_array(_interleaved(source))
     if isinstance(source, np.ndarray):
         return _decode_array(source)
     if isinstance(source, Image.Image):
         return decode_image(source, File(b"", _name(source), managed, max_pixels))
     if not isinstance(source, bytes | str | Path):
-        kinds = "a path, bytes, a PIL image or a numpy array"
+        kinds = "a path, bytes, a PIL image, a numpy array or a tensor"
         raise ValueError(f"a picture is given as {kinds}, not as {type(source).__name__}")
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     return decode_file(File(data, _name(source), managed, max_pixels))
+
+
+def _interleaved(tensor: Tensor) -> NDArray[np.generic]:
+    """Turn a tensor [C,H,W] or [1,C,H,W] into an array [H,W,C]."""
+    planes = tensor[0] if tensor.ndim == 4 and tensor.shape[0] == 1 else tensor
+    if planes.ndim != 3 or planes.shape[0] not in (1, 3, 4):
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} is no picture; expected [C,H,W] or [1,C,H,W]")
+    array: NDArray[np.generic] = planes.detach().cpu().permute(1, 2, 0).numpy()
+    return array[:, :, 0] if planes.shape[0] == 1 else array
 
 
 def _decode_array(array: NDArray[np.generic]) -> Decoded:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import cv2
 import torch
 
+from ..errors import missing_extra
 from .plan import SynthesisPlan
 
 Result = TypeVar("Result")
@@ -119,7 +120,7 @@ def _make_on_ray(maker: Maker[Result], plan: SynthesisPlan, indices: Sequence[in
     try:
         import ray
     except ImportError:
-        raise ValueError("the engine ray needs the extra: pip install 'hpbnet[distributed]'") from None
+        raise missing_extra("clusters", "ray", "distributed") from None
     started_here = not ray.is_initialized()
     if started_here:
         ray.init(address=engine.address, log_to_driver=False, logging_level="warning")

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..files import PICTURE_SUFFIXES, stem_of
 from ..image import read_mask, read_picture
 from ..relight import head_box
 from .draws import whole
@@ -16,7 +17,6 @@ from .folders import path_inside
 
 Box = tuple[int, int, int, int]  # x, y, width, height [px]
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif"}
 PLAIN_BACKDROP_STD = 18.0  # a border that spreads less than this teaches little about harmony
 _LEAST_IOU = 0.9
 _COVERAGE = (0.08, 0.92)  # of the person in a photo
@@ -119,11 +119,11 @@ def by_stem(folder: Path) -> dict[str, Path]:
     """List the pictures of a folder by their names without suffix, sorted."""
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    stems = {path.stem: path for path in paths}
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    stems = {stem_of(path): path for path in paths}
     if len(stems) < len(paths):
-        twice = next(path for path in paths if stems[path.stem] != path)
-        raise ValueError(f"{folder} holds {twice.stem} twice: {twice.name} and {stems[twice.stem].name}")
+        twice = next(path for path in paths if stems[stem_of(path)] != path)
+        raise ValueError(f"{folder} holds {twice.stem} twice: {twice.name} and {stems[stem_of(twice)].name}")
     return stems
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from ..checkpoint import read_foreign_tensors
 from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
+from ..fetch import Checksum, cache_folder, fetch
 from ..harmonize import Painter
 from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig, grow
@@ -36,7 +37,8 @@ from .run import Progress, Release, Stateful, begin_run
 from .sheet import sheet
 from .start_weights import read_kind
 
-VGG19 = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"  # the name ends with the beginning of its SHA-256
+VGG19 = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+_VGG19_SHA256 = "dcbb9e9d"  # the first digits, as the published name states them
 SHEET = 6  # items on a sheet
 
 
@@ -280,7 +282,8 @@ def load_features(source: str, device: torch.device) -> Features:
         if "features.0.weight" not in tensors:
             return load_frozen(VggFeatures(), tensors).to(device)
     else:
-        tensors = torch.hub.load_state_dict_from_url(VGG19, map_location="cpu", check_hash=True, weights_only=True)
+        name = VGG19.rsplit("/", 1)[1]
+        tensors = read_foreign_tensors(fetch(VGG19, cache_folder() / name, Checksum("sha256", _VGG19_SHA256)))
     return load_frozen(vgg19(), tensors).to(device)
 
 

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..checkpoint import read_foreign_tensors
+from ..files import PICTURE_SUFFIXES
 from ..metrics import frechet_distance, gaussian
 from ..networks.perceptual import load_frozen, squeezenet
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from ..settings import setting
 from ..synthesis.draws import seeded
-from ..synthesis.portraits import SUFFIXES, Box, read_index
+from ..synthesis.portraits import Box, read_index
 from .augment import Adaptive, augment
 from .config import WEIGHT, TrainConfig
 from .distributed import ProcessGroup
@@ -220,7 +221,7 @@ def list_faces(folder: Path, sources: Sequence[str]) -> list[Face]:
         rows = read_index(folder, "train")
         faces = [Face(row.photo, row.face, row.source) for row in rows if not sources or row.source in sources]
     else:
-        faces = [Face(path) for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+        faces = [Face(path) for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES]
     if not faces:
         raise ValueError(f"{folder} holds no photos" + (f" of {', '.join(sources)}" if sources else ""))
     return faces

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
+from ..files import PICTURE_SUFFIXES
 from ..matte import MOST_COVERAGE
 from ..options import MOST_PIXELS
 from .container import Continuous, find_joins, may_be_joined, open_container, packets_of, pictures_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_PICTURES = "jpg jpeg jpe jfif png webp tif tiff avif heic heif bmp ppm pgm pbm jp2"  # suffixes
+_STILLS = PICTURE_SUFFIXES - {".gif", ".apng"}  # those two may be clips
 _HDR = {16: "PQ (HDR10)", 18: "HLG"}  # transfer characteristics, ITU-T H.273 table 3
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # H.273 matrix coefficients -> swscale's table
 _FULL, _LIMITED = 2, 1  # colour ranges as FFmpeg counts them
@@ -79,7 +80,7 @@ class Clip:
 
 def is_picture(path: str | Path) -> bool:
     """Tell by its name whether a file holds one picture rather than a clip."""
-    return Path(path).suffix.lower().lstrip(".") in _PICTURES.split()
+    return Path(path).suffix.lower() in _STILLS
 
 
 def open_clip(path: str | Path) -> Clip:
