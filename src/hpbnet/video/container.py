@@ -48,6 +48,8 @@ def open_container(path: Path) -> "InputContainer":
 
     if not path.exists():
         raise FileNotFoundError(2, "no such file", str(path))
+    if not path.is_fifo():
+        path.open("rb").close()  # FFmpeg's errors do not tell a file that may not be read from one that is damaged
     only = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
     try:  # the protocol is named, or a colon in the name would be taken for one's end
         return av.open(f"file:{path}", options=only, metadata_errors="replace")
@@ -56,9 +58,7 @@ def open_container(path: Path) -> "InputContainer":
             f"{path} is in no video format that is read (such as mp4, mov, mkv, webm, avi, ts, gif); for a playlist, "
             "give the clip itself"
         ) from None
-    except av.error.FFmpegError as error:
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from None
+    except av.error.FFmpegError:
         raise ValueError(f"{path} is no video that can be read: it is damaged, cut short, or something else") from None
 
 
@@ -72,6 +72,8 @@ def pictures_of(container: "InputContainer", path: Path) -> "VideoStream":
 
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise ValueError(f"{path} cannot be decoded: its video codec is not known, or it is damaged")
             return stream
     kind = "sound only" if container.streams.audio else "no video"
     raise ValueError(f"{path} holds {kind}; a clip with pictures is needed")
@@ -93,6 +95,17 @@ def packets_of(container: "InputContainer", stream: "Stream") -> "Iterator[Packe
             return
         except av.error.FFmpegError:
             errors += 1
+
+
+def seek(container: "InputContainer", stream: "Stream", stamp: int) -> bool:
+    """Go to a key frame before a time [time base of the stream]; tell whether the file allowed it."""
+    import av
+
+    try:
+        container.seek(stamp, stream=stream)
+    except av.error.FFmpegError:  # an index that is damaged, or none
+        return False
+    return True
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 from ..files import PICTURE_SUFFIXES
 from ..matte import MOST_COVERAGE
 from ..options import MOST_PIXELS
-from .container import Continuous, find_joins, may_be_joined, open_container, packets_of, pictures_of
+from .container import Continuous, find_joins, may_be_joined, open_container, packets_of, pictures_of, seek
 from .pixels import Pixels, resize
 
 if TYPE_CHECKING:
@@ -214,8 +214,8 @@ def _decode_from(clip: Clip, start: float) -> Iterator[tuple["VideoStream", "Vid
             stream = pictures_of(container, clip.path)
             stream.thread_type = "SLICE"  # decoding frames at once is no faster here, and loses some near a damaged one
             latest = (start + float(clip.origin)) / float(clip.time_base)
-            if seeks:
-                container.seek(int(latest), stream=stream)
+            if seeks and not seek(container, stream, int(latest)):
+                continue
             unsure = seeks  # transport streams may be entered between key frames, and give nothing before the next
             for decoded in _decode(container, stream):
                 if unsure and not isinstance(decoded, _Failure):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
-from .container import Continuous, open_container, packets_of
+from .container import Continuous, open_container, packets_of, seek
 from .read import Clip
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Sound:
         assert base is not None
         shift = round((Fraction(self.start) + self.clip.origin) / base)
         if self.start > 0 and not self.clip.joins:
-            self.container.seek(shift, stream=self.stream)
+            seek(self.container, self.stream, shift)
         continuous = Continuous(self.clip.joins, base)
         for each in packets_of(self.container, self.stream):
             packet = cast("Packet[AudioStream]", each)
@@ -79,8 +79,7 @@ class Sound:
 
     def _rewind(self, origin: int) -> None:
         """Go back to the beginning; a joined file has several places of that time, and is opened again."""
-        if not self.clip.joins:
-            self.container.seek(origin, stream=self.stream)
+        if not self.clip.joins and seek(self.container, self.stream, origin):
             return
         self.container.close()
         self.container = open_container(self.clip.path)
