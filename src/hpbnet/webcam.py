@@ -16,6 +16,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from .errors import missing_extra
 from .harmonize import Harmonizer
 from .image.picture import Source
 from .matte import Matting
@@ -215,7 +216,7 @@ class VirtualCamera:
         try:
             import pyvirtualcam
         except ImportError:
-            raise ValueError("a virtual camera needs pyvirtualcam: pip install pyvirtualcam") from None
+            raise missing_extra("virtual cameras", "pyvirtualcam", "webcam") from None
         try:
             self._device = pyvirtualcam.Camera(width=size[1], height=size[0], fps=rate)
         except RuntimeError as error:
@@ -269,10 +270,10 @@ def run_webcam(
         with shared_cores():
             for picture, shot in session.pictures(seconds):
                 delays.append(time.perf_counter() - shot.taken)
-                wanted = [sink.show(picture, delays[-1]) for sink in opened]
+                still_open = [sink.show(picture, delays[-1]) for sink in opened]
                 if watch is not None:
                     watch(len(delays) / (time.perf_counter() - began), delays[-1])
-                if not all(wanted):
+                if not all(still_open):
                     break
     except KeyboardInterrupt:  # the usual way to end it
         pass

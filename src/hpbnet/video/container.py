@@ -9,6 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import missing_extra
+
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
@@ -33,7 +35,7 @@ def require_av() -> None:
     try:
         import av  # noqa: F401
     except ImportError:
-        raise ValueError("video needs PyAV: pip install av, or hpbnet with its extra [video]") from None
+        raise missing_extra("videos", "PyAV", "video") from None
 
 
 def open_container(path: Path) -> "InputContainer":

@@ -28,7 +28,7 @@ NETWORK_PIXELS = 256 * 256  # that the network sees of the person's part of a fr
 LOOK_PIXELS = 320 * 192  # that it sees of a whole frame
 EDGE_PIXELS = 640 * 320  # [px] of that part when its edge is refined, at most
 STEADY_SECONDS = 0.15  # time constant of the matte where nothing moves
-_ROOM, _LEAST_ROOM = 0.25, 0.06  # around the person, as shares of its longer side: when chosen, and until moved
+_MARGIN, _LEAST_MARGIN = 0.25, 0.06  # around the person, as shares of its longer side: when chosen, and until moved
 _MOST_AREA = 2.0  # times what would be chosen now, from which a part is too large
 _FAINTEST = 0.1  # greatest alpha of a frame that shows nobody
 _STILL, _MOVING = 4.0, 12.0  # change of a pixel, of 255, up to which it stands still, and from which it moves
@@ -72,7 +72,7 @@ def reduce(pixels: Pixels, area: int = NETWORK_PIXELS, multiple: int = 32) -> Pi
 
 
 def find_region(alpha: Floats, seen: Window, size: tuple[int, int], keep: Window | None = None) -> Window | None:
-    """Choose the part of a frame that the network shall see: the person and some room; None where nobody is.
+    """Choose the part of a frame that the network shall see: the person with a margin; None where nobody is.
 
     Args:
         alpha: of a part of the frame, [h,w].
@@ -86,7 +86,7 @@ def find_region(alpha: Floats, seen: Window, size: tuple[int, int], keep: Window
     x, y, width, height = cv2.boundingRect((alpha > min(0.3, peak / 2)).astype(np.uint8))
     down, across = (seen[2] - seen[0]) / alpha.shape[0], (seen[3] - seen[1]) / alpha.shape[1]
     box = seen[0] + y * down, seen[1] + x * across, seen[0] + (y + height) * down, seen[1] + (x + width) * across
-    close, wide = (_grown(box, room, size) for room in (_LEAST_ROOM, _ROOM))
+    close, wide = (_grown(box, margin, size) for margin in (_LEAST_MARGIN, _MARGIN))
     if keep is not None and _area(keep) < _MOST_AREA * _area(wide):
         inside = close[0] >= keep[0] and close[1] >= keep[1] and close[2] <= keep[2] and close[3] <= keep[3]
         return keep if inside else wide
@@ -106,9 +106,9 @@ def move_matte(matte: Floats, before: Window, after: Window, shape: tuple[int, i
 
 
 def _grown(box: tuple[float, float, float, float], share: float, size: tuple[int, int]) -> Window:
-    room = share * max(box[2] - box[0], box[3] - box[1])
-    top, left = max(0, int(box[0] - room)), max(0, int(box[1] - room))
-    return top, left, min(size[0], int(box[2] + room) + 1), min(size[1], int(box[3] + room) + 1)
+    margin = share * max(box[2] - box[0], box[3] - box[1])
+    top, left = max(0, int(box[0] - margin)), max(0, int(box[1] - margin))
+    return top, left, min(size[0], int(box[2] + margin) + 1), min(size[1], int(box[3] + margin) + 1)
 
 
 def _area(window: Window) -> int:

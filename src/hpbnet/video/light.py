@@ -75,7 +75,7 @@ def follow(light: LightChange, scene: Pixels, answer: Logs, seconds: float, weig
 
 def lit(grid: AffineGrid, light: LightChange, part: float) -> AffineGrid:
     """Let a part of the light's change fall on the person, beside what the harmonizer has followed."""
-    gains = np.exp(_missing(_wanted(light.now - light.first, part), light.answering - light.answered))
+    gains = np.exp(_missing(_goal(light.now - light.first, part), light.answering - light.answered))
     if (gains == 1).all():
         return grid
     return AffineGrid(grid.matrix * torch.from_numpy(gains).to(grid.matrix).view(1, 3, 1, 1, 1, 1))
@@ -97,7 +97,7 @@ def answer_gain(grid: AffineGrid, layers: Layers) -> Logs:
     return cast(Logs, torch.log((after + floor) / (before + floor)).double().numpy())
 
 
-def _wanted(change: Logs, part: float) -> Logs:
+def _goal(change: Logs, part: float) -> Logs:
     """Choose the log gains that follow a change of the scene's log colour, in part and within limits."""
     brightness = _brightness(change)
     most = _MOST_DARKER if brightness < 0 else _MOST_LIGHTER
@@ -105,9 +105,9 @@ def _wanted(change: Logs, part: float) -> Logs:
     return cast(Logs, most * np.tanh(part * brightness / most) + tint)
 
 
-def _missing(wanted: Logs, own: Logs) -> Logs:
+def _missing(goals: Logs, own: Logs) -> Logs:
     """Take off what was followed already, as far as it goes the same way; brightness and tint apart."""
-    parts = (_brightness(wanted), _brightness(own)), (wanted - _brightness(wanted), own - _brightness(own))
+    parts = (_brightness(goals), _brightness(own)), (goals - _brightness(goals), own - _brightness(own))
     left = [goal - np.clip(done, np.minimum(goal, 0), np.maximum(goal, 0)) for goal, done in parts]
     return cast(Logs, left[0] + left[1])
 

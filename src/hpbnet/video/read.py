@@ -182,8 +182,8 @@ def read_frames(
 def _tell_loss(clip: Clip, seconds: float, end: float | None, tell: Callable[[str], None]) -> None:
     """Say that a clip was read to its end, which came earlier than it should."""
     stated = clip.seconds or 0.0
-    wanted = stated if end is None else min(end, stated)
-    if wanted - seconds > _LEAST_LOSS:
+    expected = stated if end is None else min(end, stated)
+    if expected - seconds > _LEAST_LOSS:
         tell(f"{clip.path} is damaged or cut short: {seconds:.1f} s of its {stated:.1f} s could be read.")
 
 
@@ -283,7 +283,7 @@ def _check_pixels(width: int, height: int, path: Path) -> None:
 def _to_pixels(
     frame: "VideoFrame", stream: "VideoStream", path: Path, transparent: bool
 ) -> tuple[Pixels, Pixels | None]:
-    """Convert a frame to upright sRGB pixels [H,W,3], and alpha [H,W] if it has any that is wanted."""
+    """Convert a frame to upright sRGB pixels [H,W,3], and alpha [H,W] if it has any and it is asked for."""
     has_alpha = transparent and any(component.is_alpha for component in frame.format.components)
     full = frame.color_range == _FULL or frame.format.name.startswith("yuvj")
     assumed = 1 if frame.height >= _HD_ROWS else 5

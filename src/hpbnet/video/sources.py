@@ -167,16 +167,16 @@ def frame_at(clip: Clip, at_end: AtEnd, tell: Tell) -> Callable[[float], Frame |
 
 def _frames_by_time(clip: Clip, at_end: AtEnd, tell: Tell) -> Generator[Frame | None, float]:
     """Yield the frame for each time that is sent in; the first `send` follows an empty answer."""
-    wanted = yield None
+    time = yield None
     shown: Frame | None = None
     offset = until = 0.0  # [s] when this turn of a loop began, and until when its frame is shown
     while True:
         for frame, following in _with_next(read_frames(clip, tell=tell)):
-            while shown is not None and wanted < offset + frame.time - 1e-6:  # the first of another turn is not yet due
-                wanted = yield shown
+            while shown is not None and time < offset + frame.time - 1e-6:  # the first of another turn is not yet due
+                time = yield shown
             until = offset + (frame.time + float(1 / clip.rate) if following is None else following.time)
-            while wanted < until - 1e-6 or (following is None and at_end == "freeze"):
-                wanted = yield frame
+            while time < until - 1e-6 or (following is None and at_end == "freeze"):
+                time = yield frame
             shown = frame
         if at_end == "stop":
             return
