@@ -1,4 +1,4 @@
-"""Measure whether to blend in sRGB or in linear light (docs/experiments.md, Blending); needs the extra [dev].
+"""Measure whether to blend in sRGB or in linear light (docs/experiments/blending.md); needs PyMatting.
 
 Heads with strands of hair are rendered at 8x8 samples a pixel before one scene and before another. The area average of
 linear light is the truth of both. The matte of the first picture, made in several ways, is composited onto the second

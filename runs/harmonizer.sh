@@ -3,7 +3,7 @@
 #   DATA=... DPR=dpr_512.t7 METRICS=... runs/harmonizer.sh OUT
 # DATA holds portraits/, backgrounds/ and lighting/ (MODEL_CARD.md); DPR is the published relighting network [ZHSJ19];
 # METRICS the networks that `hpbnet evaluate` measures with, SqueezeNet among them.
-# How the stages came about, and how the first run of them differed: docs/experiments.md, Harmonizer.
+# How the stages came about, and how the first run of them differed: docs/experiments/harmonizer.md, training-history.md.
 set -euo pipefail
 for name in DATA DPR METRICS; do : "${!name:?set $name, see the head of this script}"; done
 out=$1

@@ -2,7 +2,7 @@
 # The matting network, in six stages on one CPU core each (about five hours in all, other work beside it).
 #   DATA=... runs/matting.sh OUT
 # DATA holds portraits/ (images/, alpha/, index.csv) and backgrounds/ (pictures, index.csv): see MODEL_CARD.md.
-# How the stages came about, and how the first run of them differed: docs/experiments.md, Matting.
+# How the stages came about, and how the first run of them differed: docs/experiments/matting.md, training-history.md.
 set -euo pipefail
 : "${DATA:?set DATA, see the head of this script}"
 out=$1

@@ -13,7 +13,7 @@ LEVELS = [
     {"files", "errors", "color"},
     {"image", "checkpoint", "metrics", "affine_grid", "networks", "settings", "fetch"},
     {"layers", "options", "models", "color_temperature", "onnx_matting"},
-    {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert", "composition", "recipe"},
+    {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert", "composition", "recipe", "triplet"},
     {"synthesis", "video", "export"},
     {"pipeline", "webcam", "training", "evaluation"},
     {"web"},
