@@ -42,7 +42,7 @@ def command() -> None:
     """Train a network; `hpbnet train TASK --help` lists what can be set.
 
     A training that was interrupted goes on from its last checkpoint when it is started again. Several processes:
-    `torchrun --nproc-per-node N -m hpbnet train ...`.
+    `torchrun --nproc-per-node N -m -- hpbnet train ...`.
     """
 
 
