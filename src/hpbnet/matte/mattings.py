@@ -1,0 +1,75 @@
+"""Mattings by name, and the verb: portrait -> foreground and alpha."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..models import embedded, load_network
+from ..networks.matting import MattingNetwork
+from ..onnx_matting import PUBLISHED, OnnxMatting, load_onnx_matting, names_onnx
+from .colors import estimate_foreground
+from .looks import estimate_alpha
+from .people import check_coverage
+from .refine import refine_alpha, shrink
+
+Matting = Callable[[Tensor], Tensor]  # portrait [1,3,H,W] sRGB in [0,1] -> alpha [1,1,H,W] at its size
+
+
+@dataclass(frozen=True)
+class NetworkMatting:
+    """The matting of our own network: portrait -> alpha at the portrait's size."""
+
+    network: MattingNetwork
+
+    def __call__(self, portrait: Tensor, hint: Tensor | None = None) -> Tensor:
+        """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W], told by a hint [1,1,H,W]: 1 keep, -1 remove, 0 unknown."""
+        return estimate_alpha(self.network, portrait, hint)
+
+
+@dataclass(frozen=True)
+class ForeignMatting:
+    """The matting of an ONNX network of others, refined along the portrait's edges."""
+
+    network: OnnxMatting
+
+    def __call__(self, portrait: Tensor) -> Tensor:
+        """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W]."""
+        small = shrink(portrait, max(self.network.seen), 1)
+        return refine_alpha(self.network(small), small, portrait)
+
+
+def matting_by_name(name_or_path: str | Path) -> Matting:
+    """Return the matting of a name, a checkpoint's path, or an ONNX file or published name of the rembg family.
+
+    Raises:
+        ValueError: neither a known name nor a file, or the file holds a network of another kind.
+    """
+    if names_onnx(name_or_path):
+        return ForeignMatting(load_onnx_matting(name_or_path))
+    if not Path(name_or_path).is_file() and str(name_or_path) not in embedded():
+        known = ", ".join(["matting", *PUBLISHED])
+        raise ValueError(f"unknown matting network {str(name_or_path)!r}: expected an .onnx file or one of {known}")
+    network = load_network(name_or_path)
+    if not isinstance(network, MattingNetwork):
+        raise ValueError(f"{name_or_path} holds a {type(network).__name__}, which is no matting network")
+    return NetworkMatting(network)
+
+
+def matte(matting: Matting, portrait: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut the people out of a portrait.
+
+    Args:
+        matting: finds the people's alpha.
+        portrait: [1,3,H,W] sRGB in [0,1].
+
+    Returns:
+        foreground [1,3,H,W], the people's own colours also where the edge is soft, and alpha [1,1,H,W].
+
+    Raises:
+        ValueError: there is nobody in the picture, or nothing but somebody.
+    """
+    alpha = matting(portrait)
+    check_coverage(alpha)
+    return estimate_foreground(portrait, alpha), alpha

@@ -1,0 +1,80 @@
+"""Which of the people in an alpha are kept, and what is to be said of an alpha that is none too sure."""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+Who = Literal["all", "largest"] | int  # an int counts from 1, left to right
+
+LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.99
+VISIBLE_ALPHA = 0.5  # that somebody's alpha exceeds somewhere
+_LABEL_SIZE = 512  # [px] longer side at which people are told apart
+_LEAST_PERSON = 0.05  # area of a person as a share of the largest one's; less is a part of somebody
+_BLURRED = 0.5  # share of what is not clear that is neither opaque nor clear, from which a cut-out is unsure
+
+MEND = "mark the person with a hint, give a mask, or crop the portrait to the person"
+
+
+def check_coverage(alpha: Tensor) -> None:
+    """Reject an alpha that finds nobody or takes the whole picture for somebody.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    coverage, greatest = alpha.mean().item(), alpha.max().item()
+    if greatest <= VISIBLE_ALPHA:
+        raise ValueError(f"no person found in the portrait (greatest alpha {greatest:.2f}); {MEND}")
+    if coverage < LEAST_COVERAGE:
+        raise ValueError(f"no person found in the portrait that is large enough ({coverage:.1%} of it); {MEND}")
+    if coverage > MOST_COVERAGE:
+        raise ValueError(f"no background found in the portrait ({coverage:.1%} is person); give a mask of the person")
+
+
+def check_visible(alpha: Tensor, role: str) -> None:
+    """Reject an alpha that is given and shows nobody; `role` names it."""
+    greatest = alpha.max().item()
+    if greatest <= VISIBLE_ALPHA:
+        raise ValueError(f"{role} shows nobody: it is nowhere more than {greatest:.0%} opaque or white")
+
+
+def matte_notices(alpha: Tensor) -> tuple[str, ...]:
+    """Say in a sentence each what the eye should know of an alpha [1,1,H,W]."""
+    between = ((alpha > 0.1) & (alpha < 0.9)).float().mean().item()
+    share = between / max((alpha > 0.1).float().mean().item(), 1e-9)
+    if share < _BLURRED:
+        return ()
+    return (f"the cut-out is unsure: {share:.0%} of it is half transparent; {MEND}",)
+
+
+def keep_people(alpha: Tensor, who: Who) -> Tensor:
+    """Keep all people of an alpha [1,1,H,W], the largest, or the one of a number, counted from 1, left to right.
+
+    People who touch each other count as one.
+
+    Raises:
+        ValueError: there is no person of that number.
+    """
+    if who == "all":
+        return alpha
+    height, width = alpha.shape[-2:]
+    scale = min(1.0, _LABEL_SIZE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(alpha[0, 0].numpy(), size, interpolation=cv2.INTER_AREA)
+    _, labels, stats, centres = cv2.connectedComponentsWithStats((small > VISIBLE_ALPHA).astype(np.uint8))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    people = [place for place, area in enumerate(areas, 1) if area >= _LEAST_PERSON * areas.max()]
+    if not people:
+        return alpha
+    people.sort(key=lambda place: float(centres[place][0]))
+    if isinstance(who, int) and not 1 <= who <= len(people):
+        raise ValueError(f"there is no person {who}: the portrait shows {len(people)}, counted from 1, left to right")
+    chosen = people[who - 1] if isinstance(who, int) else max(people, key=lambda place: int(areas[place - 1]))
+    own = np.isin(labels, people, invert=True).astype(np.uint8)  # 0 where a person is, for the distance to each
+    _, nearest = cv2.distanceTransformWithLabels(own, cv2.DIST_L2, 5)
+    ids = {int(nearest[labels == place][0]): place for place in people}
+    mask = np.isin(nearest, [number for number, place in ids.items() if place == chosen]).astype(np.float32)
+    full = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+    return alpha * torch.from_numpy(full)[None, None]
