@@ -26,6 +26,27 @@ def test_a_person_stands_on_the_lower_edge_with_room_above_the_head() -> None:
     assert notices == ("the portrait is enlarged 2.7 times beyond its own pixels and may look soft",)
 
 
+def test_a_whole_figure_stands_on_the_ground() -> None:
+    placement, notices = plan_placement(person(100, 400, 900, 600, 1000, 1000), canvas(), Wish())
+    top, left, bottom, right = placement.target
+    assert bottom == 184 and top == 184 - 144 and abs(left + right - 300) <= 1 and not notices
+
+
+@pytest.mark.parametrize(("scale", "bottom"), [(0.5, 184), (0.86, 184), (0.95, 200), (1.2, 250)])
+def test_a_whole_figure_of_a_wished_size_keeps_its_head_in_sight(scale: float, bottom: int) -> None:
+    placement, _ = plan_placement(person(100, 400, 900, 600, 1000, 1000), canvas(), Wish(scale=scale))
+    assert placement.target[2] == bottom and placement.target[0] >= 0
+    assert placement.target[2] - placement.target[0] == round(scale * 200)
+
+
+@pytest.mark.parametrize(
+    ("top", "left", "bottom", "right"), [(100, 0, 900, 300), (0, 400, 900, 600), (100, 400, 1000, 600)]
+)
+def test_a_figure_cut_by_the_photo_does_not_stand_on_the_ground(top: int, left: int, bottom: int, right: int) -> None:
+    placement, _ = plan_placement(person(top, left, bottom, right, 1000, 1000), canvas(), Wish())
+    assert placement.target[2] == 200
+
+
 def test_a_wide_group_is_limited_by_the_width() -> None:
     placement, notices = plan_placement(person(300, 10, 1000, 990, 1000, 1000), canvas(200, 120), Wish())
     assert placement.target[1] >= 0 and placement.target[3] <= 120 and placement.target[2] == 200 and not notices

@@ -12,10 +12,13 @@ from hpbnet.matte import (
     check_coverage,
     estimate_alpha,
     estimate_foreground,
+    keep_people,
     matte,
+    matte_notices,
     refine_alpha,
     shrink,
 )
+from hpbnet.matte.looks import Look, enlarged, find_windows
 
 
 class Disc(nn.Module):
@@ -145,7 +148,7 @@ def test_a_long_picture_without_anybody_in_its_windows_is_looked_at_squeezed() -
     assert estimate_alpha(Whole(), stretched.contiguous()).mean() > 0.2
 
 
-def test_even_the_longest_picture_costs_a_bounded_number_of_looks() -> None:
+def test_even_the_longest_picture_costs_few_looks_of_bounded_size() -> None:
     looks = []
 
     class Counting(Disc):
@@ -154,4 +157,98 @@ def test_even_the_longest_picture_costs_a_bounded_number_of_looks() -> None:
             return super().forward(portrait)
 
     assert estimate_alpha(Counting(), torch.rand(1, 3, 16, 30000)).shape == (1, 1, 16, 30000)
-    assert len(looks) <= 64 and {shape[-1] for shape in looks} == {64}
+    assert len(looks) <= 4 and max(shape.numel() for shape in looks) <= 3 * 8 * 64 * 64
+
+
+def small_discs(*centres: int, size: int = 60, height: int = 400, width: int = 600) -> Tensor:
+    """White discs [1,3,H,W] around some places of the middle row."""
+    portrait = torch.zeros(1, 3, height, width)
+    for centre in centres:
+        top, left = height // 2 - size // 2, centre - size // 2
+        portrait[..., top : top + size, left : left + size] = disc(size)
+    return portrait
+
+
+class Recording(Disc):
+    """Remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, portrait: Tensor, hint: Tensor | None = None) -> Tensor:
+        self.shapes.append(tuple(portrait.shape[-2:]))
+        seen = super().forward(portrait)
+        return seen if hint is None else seen + 60 * hint
+
+
+def test_small_people_are_looked_at_twice() -> None:
+    network, portrait = Recording(), small_discs(150, 450)
+    alpha = estimate_alpha(network, portrait)
+    assert len(network.shapes) == 3
+    assert (alpha - portrait[:, :1]).abs().max() < 0.5 and (alpha - portrait[:, :1]).abs().mean() < 1e-3
+    assert alpha[..., :100, :].max() == 0
+
+
+def test_a_person_who_fills_the_picture_is_looked_at_once() -> None:
+    network = Recording()
+    estimate_alpha(network, disc(300).expand(1, 3, 300, 300).contiguous())
+    assert len(network.shapes) == 1
+
+
+def test_parts_are_found_largest_first_and_joined_where_they_overlap() -> None:
+    alpha = torch.zeros(1, 1, 100, 200)
+    alpha[..., 40:60, 20:40] = 1
+    alpha[..., 20:80, 150:180] = 1
+    first, second = find_windows(alpha, (200, 400))
+    assert first[1] < 300 and first[3] > 360 and first[0] <= 40 - 15
+    assert second[1] < 40 and second[3] > 80
+    alpha[..., 40:60, 130:150] = 1
+    assert len(find_windows(alpha, (200, 400))) == 2
+    assert find_windows(torch.zeros(1, 1, 9, 9), (90, 90)) == []
+
+
+def test_a_part_grows_where_people_cross_its_border() -> None:
+    alpha = torch.zeros(1, 1, 10, 10)
+    alpha[..., 3:, 4:6] = 1
+    assert enlarged(Look((100, 100, 200, 200), torch.zeros(1, 3, 10, 10), alpha), (400, 400))[:2] == (100, 100)
+    assert enlarged(Look((100, 100, 200, 200), torch.zeros(1, 3, 10, 10), alpha), (400, 400))[2] > 240
+    assert enlarged(Look((100, 100, 200, 200), torch.zeros(1, 3, 10, 10), alpha), (200, 200)) == (100, 100, 200, 200)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1.0, 1.0), (-1.0, 0.0)])
+def test_a_hint_mends_what_it_touches_and_nothing_else(value: float, expected: float) -> None:
+    portrait = small_discs(150, 450)
+    portrait[..., 190:210, 290:310] = 0.4 if value > 0 else 1.0
+    hint = torch.zeros(1, 1, 400, 600)
+    hint[..., 190:210, 290:310] = value
+    before, after = estimate_alpha(Recording(), portrait), estimate_alpha(Recording(), portrait, hint)
+    assert (after[..., 195:205, 295:305] - expected).abs().max() < 0.05
+    assert (after - before)[..., :220].abs().max() < 0.02 and (after - before)[..., 380:].abs().max() < 0.02
+
+
+def test_people_are_kept_by_size_or_from_left_to_right() -> None:
+    alpha = torch.zeros(1, 1, 100, 300)
+    alpha[..., 20:60, 10:40], alpha[..., 10:90, 120:180], alpha[..., 50:53, 250:252] = 1.0, 1.0, 1.0
+    alpha[..., 20:60, 40:44] = 0.3  # the soft edge of the first
+    assert torch.equal(keep_people(alpha, "all"), alpha)
+    assert keep_people(alpha, "largest").sum() == 80 * 60 + 6  # with a speck that is too small for somebody else
+    assert keep_people(alpha, 1).sum() == pytest.approx(40 * 30 + 40 * 4 * 0.3)
+    assert torch.equal(keep_people(alpha, 2), keep_people(alpha, "largest"))
+    with pytest.raises(ValueError, match="no person 3: the portrait shows 2"):
+        keep_people(alpha, 3)
+
+
+def test_a_faint_or_tiny_person_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"greatest alpha 0\.49.*hint"):
+        check_coverage(torch.full((1, 1, 8, 8), 0.49))
+    tiny = torch.zeros(1, 1, 100, 100)
+    tiny[..., :5, :5] = 1
+    with pytest.raises(ValueError, match=r"large enough \(0\.2%.*crop"):
+        check_coverage(tiny)
+
+
+def test_a_cut_out_that_is_one_blur_is_noticed() -> None:
+    assert matte_notices(disc(100)) == ()
+    (notice,) = matte_notices(disc(100) * 0.6)
+    assert "half transparent" in notice and "hint" in notice

@@ -3,7 +3,7 @@
 import torch
 
 from hpbnet.networks.harmonizer import HarmonizerConfig, HarmonizerNetwork, moments, statistics
-from hpbnet.networks.matting import NO_PREVIOUS, MattingConfig, MattingNetwork
+from hpbnet.networks.matting import NO_PREVIOUS, MattingConfig, MattingNetwork, grow
 
 TINY = HarmonizerConfig(channels=(8, 8, 8, 8), code=8, size=64)
 
@@ -22,6 +22,24 @@ def test_matting_without_a_previous_matte_is_matting_told_there_is_none() -> Non
     network = MattingNetwork(MattingConfig(channels=(4, 4, 4, 4, 4))).eval()
     portrait = torch.rand(1, 3, 64, 64)
     assert torch.equal(network(portrait), network(portrait, torch.full((1, 1, 64, 64), NO_PREVIOUS)))
+
+
+def test_matting_without_a_hint_is_matting_told_nothing() -> None:
+    network = MattingNetwork(MattingConfig(channels=(4, 4, 4, 4, 4))).eval()
+    portrait = torch.rand(1, 3, 64, 64)
+    assert torch.equal(network(portrait), network(portrait, hint=torch.zeros(1, 1, 64, 64)))
+
+
+def test_a_grown_network_says_what_the_smaller_one_said() -> None:
+    torch.manual_seed(0)
+    small = MattingNetwork(MattingConfig(channels=(4, 4, 4, 4, 4), blocks=(0, 1, 1, 1, 1))).eval()
+    large = MattingNetwork(MattingConfig(channels=(4, 4, 4, 4, 4), blocks=(0, 1, 2, 3, 4))).eval()
+    portrait, hint = torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    tensors = {name: value.clone() for name, value in small.state_dict().items()}
+    tensors["stem.0.weight"] = tensors["stem.0.weight"][:, :16]  # as it was before there were hints
+    grow(large, tensors)
+    grow(small, tensors)
+    assert torch.equal(large(portrait, hint=hint), small(portrait))
 
 
 def test_an_untrained_harmonizer_changes_nothing() -> None:

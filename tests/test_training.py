@@ -14,6 +14,7 @@ from hpbnet import load_network
 from hpbnet.networks.perceptual import squeezenet
 from hpbnet.training.composites import Composites, crop, resize
 from hpbnet.training.config import TrainConfig, read_config
+from hpbnet.training.cuts import Cut, clean_foreground, read_people, write_cut
 from hpbnet.training.harmonizer import (
     HarmonizerTraining,
     apply_change,
@@ -21,6 +22,7 @@ from hpbnet.training.harmonizer import (
     harmonizer_loss,
     train_harmonizer,
 )
+from hpbnet.training.mattes import Chances, Mattes
 from hpbnet.training.matting import MattingTraining, matting_loss, train_matting
 from hpbnet.training.optimise import learning_rate
 from hpbnet.training.run import Run
@@ -65,6 +67,21 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def people(portraits: Path) -> Path:
+    """The synthetic portraits as cuts: three to learn from, one of them no person, and one for validation."""
+    folder = portraits / "people"
+    folder.mkdir()
+    rows = ["name,source,split,kind,plain"]
+    for index, kind in enumerate(("portrait", "person", "object", "person")):
+        photo = cv2.cvtColor(cv2.imread(str(portraits / "images" / f"p{index}.webp")), cv2.COLOR_BGR2RGB)
+        alpha = cv2.imread(str(portraits / "alpha" / f"p{index}.webp"), cv2.IMREAD_GRAYSCALE)
+        write_cut(folder / f"p{index}.npy", Cut(photo, alpha, clean_foreground(photo, alpha), np.full_like(alpha, 255)))
+        rows.append(f"p{index},synthetic,{'val' if index == 3 else 'train'},{kind},0")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pool of one shard with four random items."""
     folder = tmp_path_factory.mktemp("pool")
@@ -81,9 +98,9 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def matting_config(portraits: Path, **changes: object) -> MattingTraining:
+def matting_config(people: Path, **changes: object) -> MattingTraining:
     sizes = {"size": 64, "channels": (4, 4, 4, 4, 4), "blocks": (0, 0, 0, 0, 0)}
-    places = {"data": str(portraits), "scenes": str(portraits / "scenes")}
+    places = {"data": str(people), "scenes": str(people.parent / "scenes")}
     return MattingTraining(**(QUICK | sizes | places | changes))  # type: ignore[arg-type]
 
 
@@ -124,11 +141,11 @@ def test_learning_rate_warms_up_and_ends_at_zero() -> None:
     assert learning_rate(100, config) == 0.0
 
 
-def test_a_resumed_matting_run_ends_with_the_same_weights(portraits: Path, tmp_path: Path) -> None:
-    whole = train_matting(matting_config(portraits), tmp_path / "whole")
+def test_a_resumed_matting_run_ends_with_the_same_weights(people: Path, tmp_path: Path) -> None:
+    whole = train_matting(matting_config(people), tmp_path / "whole")
     with pytest.raises(FloatingPointError):  # stops in the middle, past the checkpoint of step 2
-        stop_at_step(3, lambda: train_matting(matting_config(portraits), tmp_path / "cut"))
-    resumed = train_matting(matting_config(portraits), tmp_path / "cut")
+        stop_at_step(3, lambda: train_matting(matting_config(people), tmp_path / "cut"))
+    resumed = train_matting(matting_config(people), tmp_path / "cut")
     assert_same_weights(whole, resumed)
     steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4, 4]  # no step logged twice; the last is the validation's line
@@ -142,9 +159,9 @@ def test_what_stops_a_training_is_told_in_one_sentence(pool: Path, tmp_path: Pat
         stop_at_step(1, lambda: train("harmonizer", harmonizer_config(pool), tmp_path / "third"))
 
 
-def test_matting_without_scenes_says_what_to_set(portraits: Path, tmp_path: Path) -> None:
+def test_matting_without_scenes_says_what_to_set(people: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="set scenes=FOLDER"):
-        train_matting(matting_config(portraits, scenes=""), tmp_path / "run")
+        train_matting(matting_config(people, scenes=""), tmp_path / "run")
 
 
 def test_a_resumed_harmonizer_run_ends_with_the_same_weights(pool: Path, tmp_path: Path) -> None:
@@ -179,10 +196,10 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_run_folder_of_another_config_is_refused(portraits: Path, tmp_path: Path) -> None:
-    train_matting(matting_config(portraits, steps=2), tmp_path / "run")
+def test_a_run_folder_of_another_config_is_refused(people: Path, tmp_path: Path) -> None:
+    train_matting(matting_config(people, steps=2), tmp_path / "run")
     with pytest.raises(ValueError, match="another learning_rate"):
-        train_matting(matting_config(portraits, learning_rate=0.5), tmp_path / "run")
+        train_matting(matting_config(people, learning_rate=0.5), tmp_path / "run")
 
 
 def test_training_items_depend_on_seed_and_index_alone(pool: Path, portraits: Path) -> None:
@@ -253,10 +270,55 @@ def test_a_folder_without_shards_is_named(tmp_path: Path) -> None:
 
 
 def test_matting_loss_is_least_at_the_truth() -> None:
-    alpha = (torch.rand(1, 1, 32, 32) > 0.5).float()
-    right = matting_loss((alpha - 0.5) * 40, alpha)["total"]
+    alpha, sure = (torch.rand(1, 1, 32, 32) > 0.5).float(), torch.ones(1, 1, 32, 32)
+    right = matting_loss((alpha - 0.5) * 40, alpha, sure)["total"]
     assert right < 1e-6
-    assert matting_loss((0.5 - alpha) * 40, alpha)["total"] > right
+    assert matting_loss((0.5 - alpha) * 40, alpha, sure)["total"] > right
+
+
+def test_matting_loss_ignores_what_is_not_sure() -> None:
+    alpha, sure = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+    sure[..., 8:24, 8:24] = 0
+    logits = torch.full((1, 1, 32, 32), -40.0)
+    logits[..., 12:20, 12:20] = 40
+    assert matting_loss(logits, alpha, sure)["cross_entropy"] < 1e-6
+    assert matting_loss(logits, alpha, torch.ones_like(sure))["cross_entropy"] > 1
+
+
+def test_a_matting_run_may_begin_with_a_smaller_network(people: Path, tmp_path: Path) -> None:
+    small = train_matting(matting_config(people, steps=1, validate_every=9), tmp_path / "small")
+    grown = matting_config(people, steps=1, validate_every=9, blocks=(0, 1, 1, 1, 1), start=str(small))
+    assert train_matting(grown, tmp_path / "grown").exists()
+
+
+def test_matting_items_depend_on_their_number_alone(people: Path) -> None:
+    scenes = sorted((people.parent / "scenes").glob("*.webp"))
+    items = Mattes(read_people(people, "train"), scenes, 64, seed=3, batch_size=4)
+    again = Mattes(read_people(people, "train"), scenes, 64, seed=3, batch_size=4)
+    for number in (40, 7, 0):
+        assert all(torch.equal(one, other) for one, other in zip(items[number], again[number], strict=True))
+    assert {items[number].portrait.shape for number in range(8, 12)} == {(3, *items.shape(8))}
+    assert {(64, 64), (96, 64)} <= {items.shape(4 * batch) for batch in range(30)}
+
+
+def test_hinted_items_say_what_counts(people: Path) -> None:
+    scenes = sorted((people.parent / "scenes").glob("*.webp"))
+    chances = Chances(nobody=0.0, hint=1.0, previous=0.0)
+    items = Mattes(read_people(people, "train"), scenes, 64, seed=4, chances=chances)
+    seen = 0
+    for number in range(40):
+        hint, alpha = items[number].hint, items[number].alpha
+        seen += int((hint != 0).sum())
+        assert hint.shape == alpha.shape and set(hint.unique().tolist()) <= {-1, 0, 1}
+        kept, removed = alpha[hint == 1].float(), alpha[hint == -1].float()
+        assert not len(kept) or kept.mean() > 200
+        assert not len(removed) or removed.mean() < 55
+    assert seen > 500
+
+
+def test_unprepared_people_say_what_to_run(portraits: Path) -> None:
+    with pytest.raises(ValueError, match=r"tools/prepare_mattes\.py"):
+        read_people(portraits / "alpha", "train")
 
 
 def test_a_perceptual_term_needs_its_network_and_trains(pool: Path, tmp_path: Path) -> None:

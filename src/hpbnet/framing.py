@@ -1,4 +1,4 @@
-"""Where a cut-out goes on a canvas: head and shoulders, and no straight cut of the photo's frame in sight.
+"""Where a cut-out goes on a canvas: head and shoulders, feet on the ground, no straight cut of the photo's frame.
 
 Knows what the eye expects of a framing, and says in notices what it could not have.
 """
@@ -17,6 +17,8 @@ _BOX_ALPHA = 0.1  # alpha above which a pixel belongs to the box that the framin
 _SEEN_ALPHA = 1 / 255  # alpha above which a pixel is drawn
 _CUT_ALPHA, _CUT_SHARE = 0.5, 0.05  # a side is cut where this much of the photo's border is more opaque than this
 _HEIGHT_SHARE, _WIDTH_SHARE = 0.8, 0.94  # of the canvas that the default framing fills at most
+_STANDING_SHARE, _GROUND = 0.72, 0.92  # of the canvas height: a whole figure's height, and where its feet are
+_FREE_BELOW = 0.015  # of the portrait's height that lies below the feet of a whole figure, at least
 _HEAD_ROOM = 0.05  # of the canvas height, above a person taller than the canvas
 _LEAST_SEEN = 0.85  # of a cut-out's height that must stay visible when it is enlarged to span the canvas
 _LOWERED_SHARE = 0.7  # of the canvas height that a head fills at least whose cut shoulders lie below the canvas
@@ -48,9 +50,10 @@ def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Pla
     """Decide where a cut-out goes on a canvas; say what the eye should know of it.
 
     By default a head-and-shoulders framing: the cut-out stands on the canvas' lower edge, in the middle, a fifth of the
-    height free above it. A side at which the photo's own frame cuts the person goes to that side's edge of the canvas.
-    Where that cannot be, as with shoulders cut at both sides before a wide scene, the cut-out is lowered until the cut
-    lies below the canvas, if the head stays well in sight.
+    height free above it. A whole figure, cut nowhere by the photo's frame, is a little smaller and stands on the
+    ground: its feet are in the lower third of the canvas. A side at which the photo's own frame cuts the person goes to
+    that side's edge of the canvas. Where that cannot be, as with shoulders cut at both sides before a wide scene, the
+    cut-out is lowered until the cut lies below the canvas, if the head stays well in sight.
 
     Args:
         alpha: of the portrait, [1,1,H,W].
@@ -70,7 +73,9 @@ def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Pla
     cut = _cut_sides(alpha)
     height, width = canvas.shape[-2:]
     rows, columns = source[2] - source[0], source[3] - source[1]
-    scale = framing.scale * height / rows if framing.scale else _default_scale(rows, columns, height, width, cut)
+    stands = source[2] <= (1 - _FREE_BELOW) * alpha.shape[2] and not (cut.top or cut.left or cut.right)
+    share = _STANDING_SHARE if stands else _HEIGHT_SHARE
+    scale = framing.scale * height / rows if framing.scale else _default_scale(rows, columns, height, width, cut, share)
     left = _left(columns * scale, width, cut, framing.x)
     shown = rows  # that are to lie above the canvas' lower edge, at most
     if framing.y is None and _shows_cut_side(left, columns * scale, width, cut):
@@ -80,7 +85,7 @@ def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Pla
             shown, scale, cut = head, larger, replace(cut, left=False, right=False)  # not in sight any more
             left = _left(columns * scale, width, cut, framing.x)
     tall, wide = max(1, round(rows * scale)), max(1, round(columns * scale))
-    top = _default_top(tall, height, cut) if framing.y is None else round(framing.y * height) - tall
+    top = _default_top(tall, height, cut, stands) if framing.y is None else round(framing.y * height) - tall
     if shown < rows:
         top = max(top, height - int(shown * scale))
     target = (top, left, top + tall, left + wide)
@@ -135,9 +140,9 @@ def _cut_sides(alpha: Tensor) -> _Cut:
     return _Cut(top, left, bottom, right)
 
 
-def _default_scale(rows: int, columns: int, height: int, width: int, cut: _Cut) -> float:
-    """Canvas pixels per portrait pixel for a head-and-shoulders framing."""
-    scale = min(_HEIGHT_SHARE * height / rows, _WIDTH_SHARE * width / columns)
+def _default_scale(rows: int, columns: int, height: int, width: int, cut: _Cut, share: float) -> float:
+    """Canvas pixels per portrait pixel where the cut-out fills a share of the canvas height."""
+    scale = min(share * height / rows, _WIDTH_SHARE * width / columns)
     if cut.top:  # the cut must lie on the canvas' upper edge, so the person fills the height
         scale = max(scale, height / rows)
     spanning = width / columns
@@ -162,7 +167,9 @@ def _left(columns: float, width: int, cut: _Cut, x: float | None) -> int:
     return width - wide if cut.right and not cut.left else round((width - wide) / 2)
 
 
-def _default_top(tall: int, height: int, cut: _Cut) -> int:
+def _default_top(tall: int, height: int, cut: _Cut, stands: bool) -> int:
+    if stands and tall < height:  # the head stays in sight, if need be at the ground's cost
+        return max(round(_GROUND * height) - tall, min(round(_HEAD_ROOM * height), height - tall))
     if tall < height:
         return height - tall
     return 0 if cut.top or tall == height else round(_HEAD_ROOM * height)

@@ -6,7 +6,7 @@ be gained. A part whose border people cross is enlarged and looked at once more.
 A hint says what to keep and what to remove; it changes the objects that it touches, and nothing else.
 """
 
-from math import sqrt
+from math import ceil, sqrt
 from typing import NamedTuple, cast
 
 import cv2
@@ -23,7 +23,7 @@ _LEAST_SHORTER = 0.4  # of the network's size: shorter side of a long picture in
 _MOST_AREA = 4.0  # times the square of the network's size in pixels of the first look
 _LEAST_ALPHA, _LEAST_SHARE = 0.3, 0.02  # of what is looked at again; its area as a share of the largest such place
 _JOINED = 0.03  # places closer than this share of the picture's longer side are one
-_MARGIN = 0.15  # around a person, as a share of its own longer side
+_MARGIN, _BLUR = 0.15, 1.5  # around a person, as a share of its own longer side, and pixels of the first look
 _LEAST_GAIN = 1.25  # zoom of the second look over the first from which it is worth its time
 _MOST_ZOOM = 2.0  # of the second look over the picture's own pixels
 _MOST_PARTS = 12
@@ -155,7 +155,7 @@ def find_windows(alpha: Tensor, size: tuple[int, int], hint: Tensor | None = Non
     for place in order:
         if areas[place] >= _LEAST_SHARE * areas[order[0]]:
             x, y, width, height = boxes[place]
-            room = _MARGIN * max(width * across, height * down)
+            room = _MARGIN * max(width * across, height * down) + _BLUR * max(across, down)
             box = y * down - room, x * across - room, (y + height) * down + room, (x + width) * across + room
             windows.append(_inside(box, size))
     return _merged(windows)
@@ -190,7 +190,7 @@ def fade(window: Window, size: tuple[int, int]) -> Tensor:
 
 def _inside(box: tuple[float, float, float, float], size: tuple[int, int]) -> Window:
     top, left, bottom, right = box
-    return max(0, int(top)), max(0, int(left)), min(size[0], int(bottom) + 1), min(size[1], int(right) + 1)
+    return max(0, int(top)), max(0, int(left)), min(size[0], ceil(bottom)), min(size[1], ceil(right))
 
 
 def _merged(windows: list[Window]) -> list[Window]:
