@@ -1,7 +1,8 @@
 """Alpha from the network's size to the portrait's, along the portrait's own edges.
 
 A fast guided filter [He and Sun 2015]: a local affine model of alpha in the portrait's own colours, fitted where the
-network saw it and evaluated at full size.
+network saw it and evaluated at full size. It sharpens an edge that colours explain, and smears hair before foliage,
+which they do not: there what the network saw is put back.
 """
 
 from typing import cast
@@ -14,9 +15,10 @@ from torch import Tensor
 
 Floats = NDArray[np.float32]
 
-_UNSURE = 0.05  # alpha closer than this to 0 or 1 is taken for it, the rest stretched: a network is never quite sure
+_UNSURE = 0.03  # alpha closer than this to 0 or 1 is taken for it, the rest stretched: a network is never quite sure
 _GUIDE_RADIUS = 2  # [px] at the network's size
 _GUIDE_EPSILON = 1e-4
+_INTERPOLATED = np.array([1 / 8, 3 / 4, 1 / 8], np.float32)  # a pixel's own share after interpolation and averaging
 
 
 def shrink(portrait: Tensor, longer: int, multiple: int) -> Tensor:
@@ -39,14 +41,31 @@ def refine_alpha(
     portrait: Tensor,  # [1,3,H,W]
 ) -> Tensor:
     """Bring alpha to the portrait's size along the portrait's own edges (fast guided filter, colour guide)."""
-    *slopes, offset = guided_coefficients(to_array(small), to_array(alpha))
+    coarse = to_array(alpha)
+    *slopes, offset = guided_coefficients(to_array(small), coarse)
     size = portrait.shape[3], portrait.shape[2]
     refined = cast(Floats, cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR))
     for plane, guide in zip(slopes, portrait[0].numpy(), strict=True):  # a plane at a time: cheap at any size
         refined += cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) * guide
+    np.clip(refined, 0.0, 1.0, out=refined)
+    refined += cv2.resize(_smeared(coarse, refined), size, interpolation=cv2.INTER_LINEAR)
     refined -= _UNSURE
     refined /= 1 - 2 * _UNSURE
     return torch.from_numpy(refined.clip(0.0, 1.0, out=refined))[None, None]
+
+
+def _smeared(coarse: Floats, refined: Floats) -> Floats:
+    """What the refined alpha lacks, on average, of detail that the network saw, [h,w].
+
+    Where the network is blurrier than the refined alpha the edge is the portrait's own, and nothing is put back.
+    """
+    height, width = coarse.shape
+    lacking = coarse - cv2.resize(refined, (width, height), interpolation=cv2.INTER_AREA)
+    detail = coarse - cv2.blur(coarse, (3, 3))
+    lacking *= lacking * detail > 0
+    # Averaged again, an interpolated plane has lost what this kernel takes away.
+    rest = lacking - cv2.sepFilter2D(lacking, -1, _INTERPOLATED, _INTERPOLATED)
+    return cast(Floats, lacking + rest)
 
 
 def guided_coefficients(guide: Floats, alpha: Floats) -> list[Floats]:

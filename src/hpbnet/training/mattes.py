@@ -5,6 +5,7 @@ most keep their own photo, so that no source's cut edge is learned. Some items c
 frame before. Item k depends on (seed, k) alone; all items of a batch share one shape.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -37,6 +39,7 @@ from .photographs import (
 ASPECTS = (1.0, 1.0, 1.0, 3 / 4, 4 / 3, 3 / 2, 16 / 9)  # height / width of a batch's items, each as often
 SMALLEST, LARGEST = 0.15, 1.3  # height of a person set into a scene, as a share of the item's
 _LOOSEST, _TIGHTEST = 0.8, 1.8  # zoom into a person's own photo, 1 where it just fills the item
+_MOST_ENLARGED = 3.0  # times a photo's own pixels
 _STRIDE = 32
 
 
@@ -92,8 +95,7 @@ class Mattes(Dataset[MatteItem]):
         self.persons = [person for person in people if person.kind == "person"] or self.portraits
         self.things = [person for person in people if person.kind == "object"]
         self.portraits = self.portraits or self.persons
-        weights = np.array([0.5 if person.plain else 1.0 for person in self.portraits])
-        self.weights = np.cumsum(weights / weights.sum())
+        self.portrait_weights, self.person_weights = (_weights(drawn) for drawn in (self.portraits, self.persons))
 
     def __getitem__(self, index: int) -> MatteItem:
         """Draw item `index`."""
@@ -137,9 +139,9 @@ class Mattes(Dataset[MatteItem]):
 
     def _person(self, rng: Rng) -> tuple[str, Cut]:
         if rng.random() < self.chances.person:
-            person = self.persons[rng.integers(len(self.persons))]
+            person = self.persons[rng.choice(len(self.persons), p=self.person_weights)]
         else:
-            person = self.portraits[min(int(np.searchsorted(self.weights, rng.random())), len(self.portraits) - 1)]
+            person = self.portraits[rng.choice(len(self.portraits), p=self.portrait_weights)]
         return person.kind, read_cut(person.file)
 
     def _thing(self, rng: Rng) -> tuple[str, Cut]:
@@ -183,25 +185,48 @@ class Mattes(Dataset[MatteItem]):
         return regrade(scene[:, ::-1] if rng.random() < 0.5 else scene, rng, 0.2)
 
 
+def _weights(people: Sequence[Person]) -> NDArray[np.float64]:
+    """How often each is drawn: a source as often as the root of its size, half as often before a plain backdrop."""
+    sizes = Counter(person.source for person in people)
+    weights = np.array([sizes[person.source] ** -0.5 * (0.5 if person.plain else 1.0) for person in people])
+    return np.asarray(weights / weights.sum())
+
+
 def _own_photo(drawn: tuple[str, Cut], size: Size, hinted: bool, rng: Rng) -> Scenery:
-    """Frame a person in their own photo, from nearly all of it to a tight detail; beyond its border it is mirrored."""
+    """Frame a person in their own photo; beyond its border it is mirrored.
+
+    As both looks do: all of the photo down to a detail of it, or the people with more or less room around them.
+    """
     cut = drawn[1]
     height, width = cut.alpha.shape
     fits, fills = (choose(size[0] / height, size[1] / width) for choose in (min, max))
-    zoom = log_uniform(max(fits, _LOOSEST * fills), _TIGHTEST * fills, rng)
-    slack = np.maximum(0, np.array([width, height]) - np.array(size[::-1]) / zoom) / 2
-    x, y = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * slack
-    matrix = moved(turn_and_zoom(zoom, rng, 6), (x, y), (size[1] / 2, size[0] / 2))
-    photo, alpha, sure = (
-        warp(plane, matrix, size, cv2.BORDER_REFLECT_101) for plane in (cut.photo, cut.alpha, cut.sure)
-    )
+    least = max(fits, _LOOSEST * fills)
+    x, y, wide, tall = _box(cut.alpha)
+    if rng.random() < 0.5 and wide:
+        zoom = log_uniform(0.35, 1.2, rng) * min(size[0] / tall, size[1] / wide)
+        zoom = max(least, min(zoom, _MOST_ENLARGED))
+        middle = np.array([x + wide / 2, y + tall / 2]) + rng.normal(0, 0.06, 2) * size[::-1] / zoom
+    else:
+        zoom = log_uniform(least, _TIGHTEST * fills, rng)
+        middle = np.array([width, height]) * rng.uniform(0, 1, 2)
+    room = np.minimum(np.array(size[::-1]) / zoom / 2, np.array([width, height]) / 2)
+    middle = np.clip(middle, room, np.array([width, height]) - room)
+    matrix = moved(turn_and_zoom(zoom, rng, 6), (middle[0], middle[1]), (size[1] / 2, size[0] / 2))
+    planes = (cut.photo, cut.alpha, cut.sure)
+    photo, alpha, sure = (warp(plane, matrix, size, cv2.BORDER_REFLECT_101) for plane in planes)
     hint = imagine_hint(alpha, rng) if hinted else np.zeros(size, np.float32)
     return Scenery(photo, alpha, sure, hint)
 
 
+def _box(alpha: Pixels) -> tuple[int, int, int, int]:
+    """Left, top, width and height of what is opaque."""
+    x, y, width, height = cv2.boundingRect((np.ascontiguousarray(alpha) > 127).astype(np.uint8))
+    return x, y, width, height
+
+
 def _stance(alpha: Pixels, size: Size, rng: Rng) -> Matrix:
     """Draw where a cut comes to stand in a scene, and how large; one cut at its lower edge mostly meets the item's."""
-    x, y, width, height = cv2.boundingRect((np.ascontiguousarray(alpha) > 127).astype(np.uint8))
+    x, y, width, height = _box(alpha)
     share = log_uniform(SMALLEST, LARGEST, rng)
     zoom = min(share * size[0] / max(1, height), LARGEST * size[1] / max(1, width))
     turn = turn_and_zoom(zoom, rng, 5)
