@@ -13,7 +13,7 @@ from .people import (
     keep_people,
     matte_notices,
 )
-from .refine import guided_coefficients, refine_alpha, shrink
+from .refine import guided_coefficients, refine_alpha, shrink, snap_alpha
 
 __all__ = [
     "LEAST_COVERAGE",
@@ -35,5 +35,6 @@ __all__ = [
     "matting_by_name",
     "refine_alpha",
     "shrink",
+    "snap_alpha",
     "spread_colors",
 ]

@@ -49,9 +49,14 @@ def refine_alpha(
         refined += cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) * guide
     np.clip(refined, 0.0, 1.0, out=refined)
     refined += cv2.resize(_smeared(coarse, refined), size, interpolation=cv2.INTER_LINEAR)
-    refined -= _UNSURE
-    refined /= 1 - 2 * _UNSURE
-    return torch.from_numpy(refined.clip(0.0, 1.0, out=refined))[None, None]
+    return torch.from_numpy(snap_alpha(refined))[None, None]
+
+
+def snap_alpha(alpha: Floats) -> Floats:
+    """Take alpha close to 0 or 1 for it and stretch the rest, in place."""
+    alpha -= _UNSURE
+    alpha /= 1 - 2 * _UNSURE
+    return alpha.clip(0.0, 1.0, out=alpha)
 
 
 def _smeared(coarse: Floats, refined: Floats) -> Floats:
