@@ -63,8 +63,8 @@ def test_refinement_follows_the_edges_of_the_portrait() -> None:
 def test_refinement_keeps_hair_that_colours_do_not_explain() -> None:
     generator = torch.Generator().manual_seed(2)
     truth, portrait = (
-        torch.nn.functional.interpolate(torch.rand(1, channels, 64, 64, generator=generator), (512, 512), mode="bicubic")
-        for channels in (1, 3)
+        torch.nn.functional.interpolate(torch.rand(1, planes, 64, 64, generator=generator), (512, 512), mode="bicubic")
+        for planes in (1, 3)
     )
     small, coarse = (torch.nn.functional.interpolate(image, (128, 128), mode="area") for image in (portrait, truth))
     refined = refine_alpha(coarse, small, portrait)
