@@ -69,12 +69,27 @@ class PlacementOptions:
 
 
 @dataclass(frozen=True)
-class ComposeOptions(HarmonizeOptions, PlacementOptions):
+class PersonOptions:
+    """Which of the people in a portrait are cut out."""
+
+    person: str = setting("all", "Which people are kept: all, largest, or a number counted from 1, left to right.")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.person, int) and not isinstance(self.person, bool):
+            object.__setattr__(self, "person", str(self.person))
+        check_settings(self)
+        if self.person not in ("all", "largest") and not (self.person.isdecimal() and int(self.person) > 0):
+            raise ValueError(f"person is {self.person!r}; expected all, largest, or a whole number from 1")
+
+
+@dataclass(frozen=True)
+class ComposeOptions(HarmonizeOptions, PlacementOptions, PersonOptions):
     """How a person is put into a picture."""
 
     grain: float = setting(1.0, "How far the person's film grain is matched to a grainy background.", (0, 1))
 
     def __post_init__(self) -> None:
+        PersonOptions.__post_init__(self)
         PlacementOptions.__post_init__(self)
 
 
@@ -113,6 +128,15 @@ class ClipOptions(PartOptions):
     crf: int | None = setting(
         None, "Constant rate factor: smaller is better quality; by default 20 for H.264.", (0, 63)
     )
+
+
+@dataclass(frozen=True)
+class MatteOptions(ClipOptions, PersonOptions):
+    """Which people are cut out of a picture; which part of a clip is used, and how it is encoded."""
+
+    def __post_init__(self) -> None:
+        PersonOptions.__post_init__(self)
+        ClipOptions.__post_init__(self)
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .color import luma
 from .composition import Composition, CutOut
 from .finish import adjust, finish
 from .framing import plan_placement
 from .harmonize import Harmonizer, harmonizer_by_name
 from .image import MAX_PIXELS, Picture, Source, read_mask, read_picture
 from .layers import Layers, fit_background, place
-from .matte import MOST_COVERAGE, Matting, check_visible, estimate_foreground, matte, matting_by_name
+from .matte import (
+    MOST_COVERAGE,
+    Matting,
+    check_visible,
+    estimate_foreground,
+    keep_people,
+    matte,
+    matte_notices,
+    matting_by_name,
+)
 from .models import allow_fork
-from .options import ClipOptions, ComposeOptions, FrameOptions, HarmonizeOptions, VideoOptions
+from .options import ClipOptions, ComposeOptions, FrameOptions, HarmonizeOptions, PersonOptions, VideoOptions
 from .settings import changed
 
 if TYPE_CHECKING:
@@ -30,6 +40,7 @@ DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
 
 _LEAST_SIDE = 16  # [px]
+_KEEP = 0.75  # luma of a hint from which a pixel is kept; it is removed below one quarter
 _OPAQUE = "The alpha channel is almost fully opaque; it was ignored and the person was detected instead."
 _load_harmonizer = functools.cache(harmonizer_by_name)
 _load_matting = functools.cache(matting_by_name)
@@ -78,6 +89,7 @@ class Pipeline:
         options: ComposeOptions | None = None,
         *,
         mask: Source | None = None,
+        hint: Source | None = None,
         **settings: object,
     ) -> Composition:
         """Put the person of a portrait into a background.
@@ -87,6 +99,8 @@ class Pipeline:
             background: likewise.
             options: see `ComposeOptions`.
             mask: white where the person is; used instead of the matting network.
+            hint: strokes or a rough mask for the matting network: white is kept, black removed, grey or transparent
+                unknown.
             settings: single fields of `ComposeOptions` by name; they override `options`.
 
         Raises:
@@ -94,7 +108,7 @@ class Pipeline:
             OSError: a file cannot be opened.
         """
         options = changed(options or ComposeOptions(), settings)
-        cut_out = self.matte(portrait, mask)
+        cut_out = self.matte(portrait, mask, hint, options.person)
         scene = self._read(background, "the background")
         opaque = () if scene.alpha is None else ("The background's transparency was ignored.",)
         canvas = fit_background(scene.pixels, options.size, options.fit, options.blur)
@@ -106,30 +120,41 @@ class Pipeline:
         return self._recolored(layers, options, depth, notices)
 
     @torch.no_grad()
-    def matte(self, portrait: Source, mask: Source | None = None) -> CutOut:
+    def matte(
+        self, portrait: Source, mask: Source | None = None, hint: Source | None = None, person: str = "all"
+    ) -> CutOut:
         """Cut the person out: by the mask, else by the portrait's transparency, else by the matting network.
 
         Args:
             portrait: a path, bytes, a PIL image, an array or a tensor.
             mask: white where the person is.
+            hint: strokes or a rough mask for the matting network: white is kept, black removed, grey or transparent
+                unknown.
+            person: which people are kept, as `PersonOptions` says.
 
         Raises:
-            ValueError: a picture cannot be read, no person is found, or the mask has another size or shows nobody.
+            ValueError: a picture that cannot be read, nobody in it, a mask or hint of another size, a mask that shows
+                nobody, or a hint where no network is asked.
             OSError: a file cannot be opened.
         """
+        person = PersonOptions(person).person
         picture = self._read(portrait, "the portrait")
         if mask is not None:
-            alpha = self._read_mask(mask, picture, "the portrait")
+            if hint is not None:
+                raise ValueError("a mask and a hint were given; the hint is for the matting network: give one of them")
+            alpha = keep_people(self._read_mask(mask, picture, "the portrait"), person)
             return CutOut(estimate_foreground(picture.pixels, alpha), alpha, picture.depth, picture.notices)
         notices = picture.notices
-        if picture.alpha is not None:
+        if picture.alpha is not None and hint is None:
             if self.matting is None or picture.alpha.mean().item() <= MOST_COVERAGE:
                 check_visible(picture.alpha, "the portrait's transparency")
-                return CutOut(picture.pixels, picture.alpha, picture.depth, notices)
+                return CutOut(picture.pixels, keep_people(picture.alpha, person), picture.depth, notices)
             notices = (*notices, _OPAQUE)
         if self.matting is None:
             raise ValueError("no matting network is loaded: give a mask, or a portrait with transparency")
-        return CutOut(*matte(self.matting, picture.pixels), picture.depth, notices)
+        marks = None if hint is None else self._read_hint(hint, picture)
+        foreground, alpha = matte(self.matting, picture.pixels, marks, person)
+        return CutOut(foreground, alpha, picture.depth, (*notices, *matte_notices(alpha)))
 
     @torch.no_grad()
     def harmonize(
@@ -247,6 +272,18 @@ class Pipeline:
         if min(height, width) < _LEAST_SIDE:
             raise ValueError(f"{role} is {width}x{height} px; at least {_LEAST_SIDE}x{_LEAST_SIDE} are needed")
         return picture
+
+    def _read_hint(self, source: Source, portrait: Picture) -> Tensor:
+        """Read a hint [1,1,H,W]: 1 keep, -1 remove, 0 unknown."""
+        hint = read_picture(source, self.max_pixels)
+        if hint.size != portrait.size:
+            raise ValueError(
+                f"the hint is {hint.size[1]}x{hint.size[0]} px, the portrait {portrait.size[1]}x{portrait.size[0]}; "
+                "they must be the same size"
+            )
+        shade = luma(hint.pixels)
+        marks = (shade > _KEEP).float() - (shade < 1 - _KEEP).float()
+        return marks if hint.alpha is None else marks * (hint.alpha > 0.5)
 
     def _read_mask(self, source: Source, picture: Picture, role: str) -> Tensor:
         mask = read_mask(source, self.max_pixels)

@@ -7,7 +7,7 @@ import click
 
 from ..options import ComposeOptions
 from .jobs import Job, Output, plan_jobs, run_jobs, takes_output
-from .parameters import takes_limit, takes_mask, takes_networks, takes_settings
+from .parameters import takes_hint, takes_limit, takes_mask, takes_networks, takes_settings
 
 if TYPE_CHECKING:
     from ..composition import Composition
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )
 @takes_limit
 @takes_mask
+@takes_hint
 @takes_networks()
 @takes_settings(ComposeOptions)
 def command(
@@ -30,6 +31,7 @@ def command(
     output: Output,
     layers: Path | None,
     mask: Path | None,
+    hint: Path | None,
     harmonizer: str | None,
     matting: str | None,
     max_pixels: int,
@@ -42,16 +44,16 @@ def command(
     """
     if mask and matting:
         raise ValueError("--mask and --matting both say where the person is; give one of them")
-    jobs = plan_jobs(portrait, [background, mask], output)
+    jobs = plan_jobs(portrait, [background, mask, hint], output)
 
     from ..pipeline import DEFAULT_MATTING, Pipeline
 
     pipeline = Pipeline.from_pretrained(harmonizer, None if mask else matting or DEFAULT_MATTING, max_pixels)
 
     def make(job: Job) -> "Composition":
-        portrait, background, mask = job.read()
+        portrait, background, mask, hint = job.read()
         assert portrait is not None and background is not None
-        composition = pipeline(portrait, background, settings, mask=mask)
+        composition = pipeline(portrait, background, settings, mask=mask, hint=hint)
         if layers is not None:
             composition.save_layers(layers / job.destination.stem if job.in_folder else layers)
         return composition

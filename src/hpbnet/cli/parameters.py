@@ -26,6 +26,12 @@ takes_mask = click.option(
     "--mask", type=_FILE, help="Picture that is white where the person is; used instead of the matting network."
 )
 
+takes_hint = click.option(
+    "--hint",
+    type=_FILE,
+    help="Strokes or a rough mask to mend the cut-out: white is kept, black removed, grey or transparent unknown.",
+)
+
 
 def takes_limit(command: Command) -> Command:
     """Give a command the option `--max-megapixels`; it receives `max_pixels`."""

@@ -11,7 +11,7 @@ from ..networks.matting import MattingNetwork
 from ..onnx_matting import PUBLISHED, OnnxMatting, load_onnx_matting, names_onnx
 from .colors import estimate_foreground
 from .looks import estimate_alpha
-from .people import check_coverage
+from .people import check_coverage, keep_people
 from .refine import refine_alpha, shrink
 
 Matting = Callable[[Tensor], Tensor]  # portrait [1,3,H,W] sRGB in [0,1] -> alpha [1,1,H,W] at its size
@@ -57,19 +57,27 @@ def matting_by_name(name_or_path: str | Path) -> Matting:
     return NetworkMatting(network)
 
 
-def matte(matting: Matting, portrait: Tensor) -> tuple[Tensor, Tensor]:
+def matte(matting: Matting, portrait: Tensor, hint: Tensor | None = None, who: str = "all") -> tuple[Tensor, Tensor]:
     """Cut the people out of a portrait.
 
     Args:
         matting: finds the people's alpha.
         portrait: [1,3,H,W] sRGB in [0,1].
+        hint: [1,1,H,W] 1 keep, -1 remove, 0 unknown; only our own network takes one.
+        who: which people are kept, see `keep_people`.
 
     Returns:
         foreground [1,3,H,W], the people's own colours also where the edge is soft, and alpha [1,1,H,W].
 
     Raises:
-        ValueError: there is nobody in the picture, or nothing but somebody.
+        ValueError: there is nobody in the picture, or nothing but somebody, or the network takes no hint.
     """
-    alpha = matting(portrait)
+    if hint is None:
+        alpha = matting(portrait)
+    elif isinstance(matting, NetworkMatting):
+        alpha = matting(portrait, hint)
+    else:
+        raise ValueError("this matting network takes no hint; use the default one, or give a mask")
+    alpha = keep_people(alpha, who)
     check_coverage(alpha)
     return estimate_foreground(portrait, alpha), alpha

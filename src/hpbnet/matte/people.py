@@ -1,13 +1,9 @@
 """Which of the people in an alpha are kept, and what is to be said of an alpha that is none too sure."""
 
-from typing import Literal
-
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-
-Who = Literal["all", "largest"] | int  # an int counts from 1, left to right
 
 LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.99
 VISIBLE_ALPHA = 0.5  # that somebody's alpha exceeds somewhere
@@ -49,8 +45,12 @@ def matte_notices(alpha: Tensor) -> tuple[str, ...]:
     return (f"the cut-out is unsure: {share:.0%} of it is half transparent; {MEND}",)
 
 
-def keep_people(alpha: Tensor, who: Who) -> Tensor:
-    """Keep all people of an alpha [1,1,H,W], the largest, or the one of a number, counted from 1, left to right.
+def keep_people(alpha: Tensor, who: str) -> Tensor:
+    """Keep some of the people of an alpha [1,1,H,W].
+
+    Args:
+        alpha: of all of them.
+        who: `all`, `largest`, or a number counted from 1, left to right.
 
     People who touch each other count as one.
 
@@ -69,9 +69,10 @@ def keep_people(alpha: Tensor, who: Who) -> Tensor:
     if not people:
         return alpha
     people.sort(key=lambda place: float(centres[place][0]))
-    if isinstance(who, int) and not 1 <= who <= len(people):
+    if who != "largest" and not 1 <= int(who) <= len(people):
         raise ValueError(f"there is no person {who}: the portrait shows {len(people)}, counted from 1, left to right")
-    chosen = people[who - 1] if isinstance(who, int) else max(people, key=lambda place: int(areas[place - 1]))
+    largest = max(people, key=lambda place: int(areas[place - 1]))
+    chosen = largest if who == "largest" else people[int(who) - 1]
     own = np.isin(labels, people, invert=True).astype(np.uint8)  # 0 where a person is, for the distance to each
     _, nearest = cv2.distanceTransformWithLabels(own, cv2.DIST_L2, 5)
     ids = {int(nearest[labels == place][0]): place for place in people}
