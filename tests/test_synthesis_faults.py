@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from hpbnet.cli import main
+from hpbnet.files import remove_left_parts
 from hpbnet.synthesis import engines, shards, write
 from hpbnet.synthesis.alphas import list_portraits
 from hpbnet.synthesis.engines import Engine, make_all
@@ -118,6 +119,7 @@ def test_an_interrupted_pool_keeps_every_item(plan: SynthesisPlan, tmp_path: Pat
     with (broken / ".000" / "rows.jsonl").open("a") as rows:
         rows.write('{"name": "00')  # cut short
     (broken / ".000" / ".hpbnet-0123").write_bytes(b"part")
+    remove_left_parts.cache_clear()  # as in a new process
     (broken / ".001.1234").mkdir()  # what earlier versions left
     assert count_items(broken) == 3
     assert [item.index for item in write_pool(plan, broken, 5, Engine())] == [1, 0]

@@ -148,7 +148,7 @@ def rename(source, target):
 
 def weights(self, number):
     if second():
-        (self.directory / ".weights.safetensors.half").write_bytes(b"half")
+        (self.directory / ".hpbnet-fedcba9876543210").write_bytes(b"half")
         die()
     return release(self, number)
 

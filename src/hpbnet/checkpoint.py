@@ -5,6 +5,7 @@ licence).
 Published weights of others, which are pickles, are read for their tensors alone.
 """
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,7 +45,10 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     with replacing(path) as part:
-        save_file(tensors, part, metadata=header)
+        try:
+            save_file(tensors, part, metadata=header)
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise OSError(errno.EIO, f"cannot be written: {error}", str(path)) from None
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -59,10 +59,10 @@ def replacing(
             return
         with _part_file(path, suffix) as (part, handle):
             yield part
-            _flush(part)
+            flush_to_disk(part)
             os.chmod(part, _mode(path, handle))
             os.replace(part, path)
-        _flush(path.parent)
+        flush_to_disk(path.parent)
     except OSError as error:
         if error.filename not in (None, str(part), str(path), str(path.parent), part, path):  # of another file
             raise
@@ -118,7 +118,7 @@ def _mode(path: Path, handle: int) -> int:
     return (os.stat(path) if path.exists() else os.fstat(handle)).st_mode & 0o777
 
 
-def _flush(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Have the system write a file, or a folder's list of files, to the disk."""
     with contextlib.suppress(*((OSError,) if path.is_dir() else ())):  # not every system flushes or lists a folder
         handle = os.open(path, os.O_RDONLY)

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from ..files import remove_left_parts
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks: two runs in one folder are not noticed there
@@ -36,12 +38,6 @@ def locked(folder: Path) -> Iterator[None]:
         if new:
             with contextlib.suppress(OSError):  # nothing was written: leave nothing behind
                 folder.rmdir()
-
-
-def remove_left_parts(folder: Path) -> None:
-    """Remove the part files of processes that were killed, from a folder that is locked."""
-    for part in folder.glob(".hpbnet-*"):
-        part.unlink(missing_ok=True)
 
 
 def read_json_object(path: Path, expected: str) -> dict[str, object]:
@@ -104,18 +100,6 @@ def append_line(path: Path, line: str) -> None:
     """Append a whole line at once to a file."""
     with naming(path), path.open("ab", buffering=0) as file:
         file.write(line.encode())
-
-
-def flush_to_disk(path: Path) -> None:
-    """Have the system write a file, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:
-        if not path.is_dir():  # not every file system does so for folders
-            raise
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image import write_bytes
+from ..files import flush_to_disk, remove_left_parts, write_bytes
 from .engines import Engine, make_all
-from .folders import append_line, flush_to_disk, naming, read_json_lines, remove_left_parts
+from .folders import append_line, naming, read_json_lines
 from .plan import MadeItem, SynthesisPlan, make
 from .write import claimed
 
@@ -77,8 +77,7 @@ class _GrowingShard:
         if not (self.folder / ROWS).is_file() and place.is_dir():  # complete, but short: the count was smaller
             for name in ARRAYS:
                 shutil.copyfile(place / f"{name}.npy", self.folder / f"{name}.npy")
-            shutil.copyfile(place / ROWS, self.folder / f"{ROWS}.partial")
-            (self.folder / f"{ROWS}.partial").rename(self.folder / ROWS)
+            write_bytes(self.folder / ROWS, (place / ROWS).read_bytes())
         self.rows = _read_rows(self.folder)
         write_bytes(self.folder / ROWS, "".join(self.rows.values()).encode())  # without a line cut short
 
@@ -105,7 +104,6 @@ class _GrowingShard:
             flush_to_disk(path)
         rows = (self.rows[index] for index in range(self.start, self.start + count))
         write_bytes(self.folder / ROWS, "".join(rows).encode())
-        flush_to_disk(self.folder / ROWS)
         shutil.rmtree(self.place, ignore_errors=True)
         self.folder.rename(self.place)
         flush_to_disk(self.place.parent)

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image import write_bytes
+from ..files import remove_left_parts, write_bytes
 from .engines import Engine, make_all
-from .folders import append_line, locked, read_json_lines, read_json_object, remove_left_parts
+from .folders import append_line, locked, read_json_lines, read_json_object
 from .plan import SynthesisPlan, item_name, load_relighter, make, read_lights
 
 FOLDERS = ("composite_images", "masks", "real_images")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin
 
-from ..image import write_bytes
+from ..files import write_bytes
 from ..settings import check_settings, kind_of, setting
 from ..synthesis.folders import read_json_object
 

@@ -28,7 +28,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..checkpoint import Checkpoint, Plain, write_checkpoint
-from ..image import write_bytes, write_picture
+from ..files import write_bytes
+from ..image import write_picture
 from ..synthesis.folders import append_line, locked, read_json_lines, read_json_object
 from .config import TrainConfig, without_paths, write_config
 from .distributed import ProcessGroup, join_processes
@@ -121,8 +122,6 @@ class Run:
                 self._held.enter_context(locked(self.directory))
                 self._check_same_config()
                 write_config(self.config, self.directory / "config.json")
-                for leftover in self.directory.glob(".weights.safetensors.*"):  # of a run killed while it wrote them
-                    leftover.unlink()
             self._load()
             if self.group.first:
                 self._cut_log()
