@@ -15,7 +15,7 @@ matte as mask.
     strength 25 % the whole disturbance at 0.4-1 of its strength
     mask     30 % the mask handed over is not the one that pasted: grown, shrunk, blurred, hard, or with a hole
 
-`relit` changes the light alone: pools of it keep what a slow relighter found, and a training draws all the rest anew.
+`relit` changes the light alone: pools of it keep a slow relighter's result, and a training draws all the rest anew.
 
 A grade is one to five of: white balance gains, a light's colour (measured illuminants where given, else black bodies),
 exposure, a tone curve, saturation; the ranges are in `GradeRanges`.

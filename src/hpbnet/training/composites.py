@@ -44,7 +44,7 @@ class ItemChances:
 
     paper_pool: float = 0.3  # the item starts from a pool of the `paper` recipe, where there is one;
     wide_pool: float = 0.2
-    relit_pool: float = 0.5  # new at every draw, so least is learned by heart
+    relit_pool: float = 0.5  # new at every draw, so least prone to overfitting
     wide: float = 0.7  # a new item is of the `wide` recipe
     plain: float = 0.5  # an item before a plain backdrop is kept; it teaches less
     turned: float = 0.5  # the picture is turned and stretched a little
