@@ -141,6 +141,7 @@ CHANGES = {
     "light_wrap": 0.7,
     "grain": 0.0,
     "softness": 1.0,
+    "person": "2",  # below: it needs two people
 }
 
 
@@ -151,7 +152,7 @@ def test_every_option_is_exercised() -> None:
     assert CHANGES.keys() == ComposeOptions.__dataclass_fields__.keys()
 
 
-@pytest.mark.parametrize("name", sorted(CHANGES.keys() - FINISHES))
+@pytest.mark.parametrize("name", sorted(CHANGES.keys() - FINISHES - {"person"}))
 def test_option_changes_the_picture(pipeline: Pipeline, name: str) -> None:
     base: dict[str, object] = {"mask": MASK} | ({"size": (72, 72)} if name == "fit" else {})
     plain = pipeline(PORTRAIT, BACKGROUND, **base)
@@ -195,8 +196,56 @@ def test_options_as_a_value_and_as_keywords_agree(pipeline: Pipeline) -> None:
         pipeline(PORTRAIT, BACKGROUND, options, strength=7)
 
 
+def two_people() -> np.ndarray:
+    mask = np.zeros((96, 160), np.float32)
+    mask[30:, 10:50] = 1  # the left one is smaller
+    mask[10:, 90:150] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("person", "box"), [("all", (10, 150)), ("largest", (90, 150)), ("1", (10, 50)), (2, (90, 150))]
+)
+def test_people_are_chosen(pipeline: Pipeline, person: str, box: tuple[int, int]) -> None:
+    group = np.full((96, 160, 3), 120, np.uint8)
+    alpha = pipeline.matte(group, two_people(), person=person).alpha
+    columns = (alpha[0, 0].amax(dim=0) > 0.5).nonzero()
+    assert (int(columns[0]), int(columns[-1]) + 1) == box
+    whole = pipeline(group, BACKGROUND, mask=two_people()).layers.alpha.mean()
+    chosen = pipeline(group, BACKGROUND, mask=two_people(), person=person, scale=0.5).layers.alpha.mean()
+    assert whole > 0 and chosen > 0
+
+
+@pytest.mark.parametrize("person", ["0", "nobody", "-1", "1.5", True])
+def test_people_that_cannot_be_meant_are_refused(pipeline: Pipeline, person: object) -> None:
+    with pytest.raises(ValueError, match="person is "):
+        pipeline(PORTRAIT, BACKGROUND, mask=MASK, person=person)
+    with pytest.raises(ValueError, match="there is no person 7: the portrait shows 1"):
+        pipeline(PORTRAIT, BACKGROUND, mask=MASK, person=7)
+
+
+def test_a_hint_keeps_and_removes(pipeline: Pipeline) -> None:
+    torch.manual_seed(0)
+    network = MattingNetwork(MattingConfig(channels=(8, 8, 8, 8, 8), blocks=(0, 1, 1, 1, 1), size=64)).eval()
+    pipeline = Pipeline(dim, NetworkMatting(network))
+    hint = np.full((96, 80), 128, np.uint8)
+    hint[40:60, 30:50], hint[:20] = 255, 0
+    alpha = pipeline.matte(PORTRAIT, hint=hint).alpha[0, 0]
+    assert alpha[45:55, 35:45].min() > 0.9 and alpha[:12].max() < 0.1
+    glass = np.dstack([np.where(hint == 128, 255, hint)] * 3 + [np.where(hint == 128, 0, 255)]).astype(np.uint8)
+    torch.testing.assert_close(pipeline.matte(PORTRAIT, hint=glass).alpha[0, 0], alpha)
+    with pytest.raises(ValueError, match="the hint is 40x96 px, the portrait 80x96"):
+        pipeline.matte(PORTRAIT, hint=hint[:, :40])
+    with pytest.raises(ValueError, match="a mask and a hint were given"):
+        pipeline.matte(PORTRAIT, mask=MASK, hint=hint)
+    with pytest.raises(ValueError, match="takes no hint"):
+        Pipeline(dim, lambda portrait: portrait[:, :1]).matte(PORTRAIT, hint=hint)
+
+
 def test_a_misspelt_option_names_the_one_that_was_meant(pipeline: Pipeline) -> None:
-    with pytest.raises(ValueError, match="unknown option 'strenght': did you mean 'strength'\\? known are size, fit,"):
+    with pytest.raises(
+        ValueError, match="unknown option 'strenght': did you mean 'strength'\\? known are person, size, fit,"
+    ):
         pipeline(PORTRAIT, BACKGROUND, mask=MASK, strenght=0.5)
     with pytest.raises(ValueError, match="unknown option 'scale': known are strength, "):
         pipeline.harmonize(PORTRAIT, MASK, scale=0.5)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from hpbnet.affine_grid import AffineGrid
 from hpbnet.cli import main
 from hpbnet.image.picture import to_planes, to_samples
 from hpbnet.layers import Layers
-from hpbnet.options import ClipOptions, ComposeOptions, HarmonizeOptions, LiveOptions, VideoOptions
+from hpbnet.options import ClipOptions, ComposeOptions, HarmonizeOptions, LiveOptions, MatteOptions, VideoOptions
 from hpbnet.pipeline import Pipeline
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
@@ -82,11 +83,12 @@ def names(kind: type) -> set[str]:
 
 
 def test_every_field_is_walked() -> None:
-    assert names(ComposeOptions) == PLACED.keys() | FINISHED.keys()
+    assert names(ComposeOptions) == PLACED.keys() | FINISHED.keys() | {"person"}  # tests/test_pipeline.py
     assert names(VideoOptions) == PLACED.keys() | OVER_TIME
     assert names(LiveOptions) == PLACED.keys() | {"follow"}
     assert names(HarmonizeOptions) == {"strength", "exposure", "warmth"} | FINISHED.keys()
     assert names(ClipOptions) == {"start", "end", "codec", "crf"}
+    assert names(MatteOptions) == names(ClipOptions) | {"person"}
 
 
 @pytest.mark.parametrize("name", sorted(PLACED))
@@ -99,7 +101,8 @@ def test_a_field_means_the_same_in_a_picture_and_in_a_video(name: str, scene_cli
     picture = to_samples(composition.image).astype(int)
     assert composition.image.shape != plain.image.shape or np.abs(picture - to_samples(plain.image)).mean() > 0.5
     assert frame.pixels.shape == picture.shape
-    assert np.abs(frame.pixels - picture).mean() < 1.5  # of 255; a video draws edges at a smaller size
+    difference = cv2.blur(frame.pixels.astype(np.float32) - picture, (5, 5))  # each resamples grain in its own way
+    assert np.abs(difference).mean() < 1.0  # of 255; a video draws edges at a smaller size
 
 
 @pytest.mark.parametrize("name", sorted(PLACED))
