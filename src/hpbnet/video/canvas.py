@@ -98,7 +98,7 @@ def fit_scene(pixels: Pixels, canvas: tuple[int, int], fit: Literal["cover", "co
     if blur > 0 or fit == "contain":
         return cast(Pixels, to_samples(fit_background(to_planes(pixels), canvas[::-1], fit, blur)))
     scale = max(canvas[0] / height, canvas[1] / width)
-    rows, columns = min(height, round(canvas[0] / scale)), min(width, round(canvas[1] / scale))
-    top, left = (height - rows) // 2, (width - columns) // 2
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return resize(pixels[top : top + rows, left : left + columns], canvas[::-1], way)
+    tall, wide = max(canvas[0], round(height * scale)), max(canvas[1], round(width * scale))
+    top, left = (tall - canvas[0]) // 2, (wide - canvas[1]) // 2
+    whole = resize(pixels, (wide, tall), cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return np.ascontiguousarray(whole[top : top + canvas[0], left : left + canvas[1]])
