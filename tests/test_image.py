@@ -1,4 +1,4 @@
-"""The doors for pictures: every format in, every format out, every bad file refused in one sentence."""
+"""Reading and writing pictures: every format in, every format out, every bad file refused in one sentence."""
 
 import io
 import os

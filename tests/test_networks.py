@@ -1,4 +1,4 @@
-"""The house's own networks: shapes, neutral starts, independence of the batch."""
+"""Our own networks: shapes, neutral starts, independence of the batch."""
 
 import torch
 

@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -283,6 +284,27 @@ def test_results_show_themselves_in_a_notebook(pipeline: Pipeline) -> None:
     assert (np.asarray(composition.to_pil()) == to_samples(composition.image)).all()
     for result, mode in ((composition, "RGB"), (cut_out, "RGBA")):
         assert Image.open(io.BytesIO(result._repr_png_())).mode == mode
+
+
+def test_answers_that_are_not_finite_are_refused() -> None:
+    broken = Pipeline(lambda layers: AffineGrid.uniform(torch.full((1, 3, 4), torch.nan)))
+    with pytest.raises(ValueError, match="the harmonizer's answer holds numbers that are not finite"):
+        broken(PORTRAIT, BACKGROUND, mask=MASK)
+    with pytest.raises(ValueError, match="the matting network's answer holds numbers that are not finite"):
+        Pipeline(dim, lambda portrait: portrait[:, :1] * torch.nan).matte(PORTRAIT)
+
+
+def test_threads_share_one_pipeline() -> None:
+    pipeline = Pipeline.from_pretrained(matting=None)
+    portraits = [np.roll(PORTRAIT, shift, axis=1) for shift in range(24)]
+
+    def compose(portrait: np.ndarray) -> torch.Tensor:
+        return pipeline(portrait, BACKGROUND, mask=MASK).image
+
+    expected = [compose(portrait) for portrait in portraits]
+    with ThreadPoolExecutor(8) as threads:
+        for image, other in zip(threads.map(compose, portraits), expected, strict=True):
+            torch.testing.assert_close(image, other, rtol=0, atol=1e-6)
 
 
 def _composed_in_child(results: "multiprocessing.Queue[float]") -> None:

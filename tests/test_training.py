@@ -176,7 +176,7 @@ def test_a_stage_for_the_confidence_alone_leaves_the_change_as_it_was(pool: Path
     first = train_harmonizer(harmonizer_config(pool, steps=2), tmp_path / "first")
     second = train_harmonizer(harmonizer_config(pool, start=str(first), confidence_only=True), tmp_path / "second")
     before, after = load_network(first).state_dict(), load_network(second).state_dict()
-    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"doubt_head"}
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"confidence_head"}
 
 
 def stop_at_step(step: int, train: object) -> None:

@@ -263,6 +263,8 @@ class Pipeline:
     ) -> Composition:
         """Harmonize, recolour, finish and flatten."""
         grid = self.harmonizer(layers)
+        if not grid.matrix.isfinite().all():
+            raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
         layers = finish(layers.recolor(adjust(grid, options)), options)
         return Composition(layers.composite(), layers, grid, options, depth, notices)
 

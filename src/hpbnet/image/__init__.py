@@ -1,6 +1,6 @@
-"""The doors for pictures: files, bytes, PIL images and arrays in; files and bytes out.
+"""Read and write pictures: files, bytes, PIL images, arrays and tensors in; files and bytes out.
 
-Knows file formats, orientation, colour profiles and bit depth. Inside the house a picture is float32 [1,3,H,W] sRGB.
+Knows file formats, orientation, colour profiles and bit depth. Inside the package a picture is float32 [1,3,H,W] sRGB.
 """
 
 from ..files import write_bytes

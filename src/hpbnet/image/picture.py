@@ -1,4 +1,4 @@
-"""A picture as the house holds it, and its quick way from and to interleaved integers."""
+"""A picture as the package holds it, and its fast conversion from and to interleaved integers."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Which of the people in an alpha are kept, and what is to be said of an alpha that is none too sure."""
 
+from math import isfinite
+
 import cv2
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ def check_coverage(alpha: Tensor) -> None:
         ValueError: says what to do.
     """
     coverage, greatest = alpha.mean().item(), alpha.max().item()
+    if not isfinite(coverage):
+        raise ValueError("the matting network's answer holds numbers that are not finite; its weights may be damaged")
     if greatest <= VISIBLE_ALPHA:
         raise ValueError(f"no person found in the portrait (greatest alpha {greatest:.2f}); {MEND}")
     if coverage < LEAST_COVERAGE:

@@ -72,14 +72,14 @@ class HarmonizerNetwork(nn.Module):
         )
         self.local_head = nn.Conv2d(widths[0], 12, 3, padding=1)
         self.global_head = nn.Linear(code, 12)
-        self.doubt_head = nn.Sequential(  # of confidence and expected error; the released weights call it so
+        self.confidence_head = nn.Sequential(  # confidence and expected error
             nn.Linear(code + 3, 64), nn.ReLU(), nn.Linear(64, 2)
         )
         for head in (self.local_head, self.global_head):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
         with torch.no_grad():
-            last = self.doubt_head[-1]
+            last = self.confidence_head[-1]
             assert isinstance(last, nn.Linear)
             last.weight.mul_(0.1)
             last.bias.copy_(torch.tensor([3.0, -5.0]))  # at first apply 95 %, expect 0.08 RMS
@@ -108,7 +108,7 @@ class HarmonizerNetwork(nn.Module):
         small_mask, small = F.avg_pool2d(mask, 4).float(), F.avg_pool2d(composite, 4).float()
         shift = apply_change(change.detach(), small).square() * small_mask
         moved = shift.sum(dim=(2, 3)) / small_mask.sum(dim=(2, 3)).clamp_min(1e-3)  # [B,3]
-        logits = self.doubt_head(torch.cat([code.detach(), 0.3 * (moved + 1e-5).log() + 2], dim=1)).float()
+        logits = self.confidence_head(torch.cat([code.detach(), 0.3 * (moved + 1e-5).log() + 2], dim=1)).float()
         return Harmonization(change, logits[:, 0].sigmoid(), logits[:, 1])
 
     def judge(self, composite: Tensor, mask: Tensor) -> Harmonization:

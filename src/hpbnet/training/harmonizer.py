@@ -70,7 +70,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path, progress: Prog
         if config.start:
             network.load_state_dict(read_start(config.start, "harmonizer"))
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        trained = network.doubt_head if config.confidence_only else network
+        trained = network.confidence_head if config.confidence_only else network
         network.requires_grad_(False)
         trained.requires_grad_(True)
         optimizer = torch.optim.AdamW(
