@@ -15,6 +15,7 @@ from .checkpoint import Checkpoint, read_checkpoint
 from .networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
 from .networks.hpbnet import HPBNet, HPBNetConfig
 from .networks.matting import MattingConfig, MattingNetwork
+from .networks.mobile_stylegan import MobileGenerator, MobileStyleGANConfig
 from .networks.stylegan2 import Generator, StyleGAN2Config
 
 NETWORKS: dict[str, tuple[Callable[[Any], nn.Module], type]] = {
@@ -22,6 +23,7 @@ NETWORKS: dict[str, tuple[Callable[[Any], nn.Module], type]] = {
     "harmonizer": (HarmonizerNetwork, HarmonizerConfig),
     "hpbnet": (HPBNet, HPBNetConfig),
     "stylegan2": (Generator, StyleGAN2Config),
+    "mobilestylegan": (MobileGenerator, MobileStyleGANConfig),
 }
 _KEPT = 31 << 20  # [bytes] just below the largest block that glibc learns from
 _MOST, _MOST_SCALES = 65536, 16  # numbers in a config, and how many of them a field holds
