@@ -34,7 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "train": Entry("train", "Train one of the networks."),
     "evaluate": Entry("evaluate", "Measure methods on a dataset with known truth."),
     "evaluate-video": Entry("evaluate_video", "Measure how steadily methods colour a video."),
-    "convert": Entry("convert", "Convert published StyleGAN2 weights to hpbnet's format."),
+    "convert": Entry("convert", "Convert published generator weights to hpbnet's format."),
     "models": Entry("models", "List the networks and harmonizers that have a name."),
 }
 

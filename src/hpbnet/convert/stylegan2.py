@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import Checkpoint
-from .networks.stylegan2 import MAPPING_MULTIPLIER, TAPS, Discriminator, Generator, StyleGAN2Config
+from ..checkpoint import Checkpoint
+from ..networks.stylegan2 import MAPPING_MULTIPLIER, TAPS, Discriminator, Generator, StyleGAN2Config
 
 Names = dict[str, str]  # our name -> theirs
 
@@ -42,6 +42,7 @@ class Prior:
 
     generator: Checkpoint
     discriminator: Checkpoint | None
+    resolution: int  # of the image [px]
 
 
 def convert_stylegan2(path: str | Path) -> Prior:
@@ -346,4 +347,4 @@ def _prior(
     critic = None
     if discriminator is not None:
         critic = Checkpoint("stylegan2-discriminator", numbers, discriminator, provenance)
-    return Prior(Checkpoint("stylegan2", numbers, generator, provenance), critic)
+    return Prior(Checkpoint("stylegan2", numbers, generator, provenance), critic, config.resolution)
