@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "webcam": Entry("webcam", "Replace your webcam background in real time."),
     "export": Entry("export", "Write a colour LUT, settings, or networks as ONNX for other programs."),
     "synthesize": Entry("synthesize", "Make a training or test dataset of disturbed portraits."),
+    "generate": Entry("generate", "Draw portraits, with mattes, from a generator of faces."),
     "train": Entry("train", "Train one of the networks."),
     "evaluate": Entry("evaluate", "Measure methods on a dataset with known truth."),
     "evaluate-video": Entry("evaluate_video", "Measure how steadily methods colour a video."),

@@ -16,10 +16,10 @@ import cv2
 import torch
 
 from ..errors import missing_extra
-from .plan import SynthesisPlan
 
+Plan = TypeVar("Plan")
 Result = TypeVar("Result")
-Maker = Callable[[SynthesisPlan, int], Result]
+Maker = Callable[[Plan, int], Result]
 Results = Generator[Result, None, None]
 
 _WAITING_PER_CORE = 4  # tasks handed over ahead of time
@@ -35,7 +35,7 @@ class Engine:
     address: str | None = None  # of a Ray cluster; None starts one here
 
 
-def make_all(maker: Maker[Result], plan: SynthesisPlan, indices: Sequence[int], engine: Engine) -> Results[Result]:
+def make_all(maker: Maker[Plan, Result], plan: Plan, indices: Sequence[int], engine: Engine) -> Results[Result]:
     """Yield what a function makes of every index, in any order; what a killed process was making is made again.
 
     Raises:
@@ -47,9 +47,7 @@ def make_all(maker: Maker[Result], plan: SynthesisPlan, indices: Sequence[int], 
         yield from _make_in_processes(maker, plan, indices, engine.workers or 1)
 
 
-def _make_in_processes(
-    maker: Maker[Result], plan: SynthesisPlan, indices: Sequence[int], workers: int
-) -> Results[Result]:
+def _make_in_processes(maker: Maker[Plan, Result], plan: Plan, indices: Sequence[int], workers: int) -> Results[Result]:
     """Work in processes of this machine; when one dies, all begin anew with what is missing."""
     missing, failures = dict.fromkeys(indices), 0
     while missing:
@@ -69,7 +67,7 @@ def _make_in_processes(
 
 
 def _make_in_one_pool(
-    maker: Maker[Result], plan: SynthesisPlan, indices: Sequence[int], workers: int
+    maker: Maker[Plan, Result], plan: Plan, indices: Sequence[int], workers: int
 ) -> Results[tuple[int, Result]]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_prepare_worker)
@@ -105,14 +103,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _make_alone(maker: Maker[Result], plan: SynthesisPlan, index: int) -> Result:
+def _make_alone(maker: Maker[Plan, Result], plan: Plan, index: int) -> Result:
     """Make one item on one thread of a Ray worker."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     return maker(plan, index)
 
 
-def _make_on_ray(maker: Maker[Result], plan: SynthesisPlan, indices: Sequence[int], engine: Engine) -> Results[Result]:
+def _make_on_ray(maker: Maker[Plan, Result], plan: Plan, indices: Sequence[int], engine: Engine) -> Results[Result]:
     """Work on a Ray cluster; what a lost node was making is made again elsewhere.
 
     The nodes read photos, alphas and weights by the paths in the plan, so these lie on storage that all of them see.

@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]  # x, y, width, height [px]
 
 PLAIN_BACKDROP_STD = 18.0  # a border that spreads less than this teaches little about harmony
 _LEAST_IOU = 0.9
-_COVERAGE = (0.08, 0.92)  # of the person in a photo
+COVERAGE = (0.08, 0.92)  # of the person in a photo
 _COVERAGE_OF_SQUARE = (0.05, 0.97)
 _FACE_MARGIN = 1.1  # the tightest square, in face boxes
 _LEAST_SIDE = 176  # [px] a smaller square would be blown up too far
@@ -64,7 +64,7 @@ def read_index(folder: Path, split: str) -> list[Portrait]:
             _portrait(folder, row)
             for row in rows
             if row["split"] == split
-            and _COVERAGE[0] <= float(row["coverage"]) <= _COVERAGE[1]
+            and COVERAGE[0] <= float(row["coverage"]) <= COVERAGE[1]
             and float(row["iou"] or 1) >= _LEAST_IOU
         ]
     except KeyError as error:
