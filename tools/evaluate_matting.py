@@ -13,6 +13,8 @@ index says which people are held out. The sets:
               truth at the network's size is brought to full size
     heads     1,024-px heads: the same for the whole cut-out
     strokes   the 30 worst of selfies, people and pasted: error left after one stroke over the worst place
+
+FOLDER gets two sheets of each set: the worst 24, and 12 at 1:1 on a bright and a dark ground.
 """
 
 import argparse
@@ -268,6 +270,27 @@ def tile(row: Row, height: int = 220, width: int = 165) -> NDArray[np.uint8]:
     return pixels
 
 
+def crops(rows: list[Row], side: int = 240) -> NDArray[np.uint8]:
+    """Twelve photos at 1:1 where most of the edge is soft: photo, own on a bright and on a dark ground."""
+    views = []
+    for row in rows[:: max(1, len(rows) // 12)][:12]:
+        own = torch.from_numpy(row.alpha)[None, None]
+        foreground = estimate_foreground(row.photo, own)[0].permute(1, 2, 0).numpy()
+        photo = row.photo[0].permute(1, 2, 0).numpy()
+        soft = cv2.blur(((row.alpha > 0.05) & (row.alpha < 0.95)).astype(np.float32), (side, side))
+        height, width = soft.shape
+        y, x = np.unravel_index(int(soft.argmax()), soft.shape)
+        top, left = (int(np.clip(at - side // 2, 0, max(0, end - side))) for at, end in ((y, height), (x, width)))
+        box = np.s_[top : top + side, left : left + side]
+        grounds = [np.full(3, value, np.float32) for value in (0.95, 0.05)]
+        view = np.hstack([photo[box], *(over(foreground[box], row.alpha[box], ground) for ground in grounds)])
+        framed = np.zeros((side, 3 * side, 3), np.float32)
+        framed[: view.shape[0], : view.shape[1]] = view
+        views.append((framed[:, :, ::-1] * 255).clip(0, 255).astype(np.uint8))
+    views += [np.zeros_like(views[0])] * (-len(views) % 3)
+    return np.vstack([np.hstack(views[i : i + 3]) for i in range(0, len(views), 3)])
+
+
 def over(color: Floats, alpha: Floats, ground: Floats) -> Floats:
     """Composite on a plain ground."""
     return np.asarray(color * alpha[..., None] + ground * (1 - alpha[..., None]), np.float32)
@@ -291,6 +314,7 @@ def evaluate(matting: Matting, data: Path, prepared: Path, names: list[str], she
         if sheets:
             sheets.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(sheets / f"{name}.png"), sheet(rows))
+            cv2.imwrite(str(sheets / f"{name}_crops.png"), crops(rows))
     return result
 
 
