@@ -2,7 +2,8 @@
 
 The first look sees everything small. Around what it takes for people, a part with a margin is cut from the picture and
 looked at again, as large as the network's size allows; a part that already fills the picture is not, as nothing would
-be gained. A part whose border people cross is enlarged and looked at once more. What no part holds is nobody.
+be gained. A part whose border people cross is enlarged and looked at once more. What no part holds is nobody, and so is
+a part of which the second look is not sure.
 A hint says what to keep and what to remove; it changes the objects that it touches, and nothing else.
 """
 
@@ -21,7 +22,9 @@ Window = tuple[int, int, int, int]  # top, left, bottom, right [px]
 
 _LEAST_SHORTER = 0.4  # of the network's size: shorter side of a long picture in the first look, up to
 _MOST_AREA = 4.0  # times the square of the network's size in pixels of the first look
-_LEAST_ALPHA, _LEAST_SHARE = 0.3, 0.02  # of what is looked at again; its area as a share of the largest such place
+_LEAST_ALPHA, _LEAST_SHARE = 0.12, 0.02  # of what is looked at again; its area as a share of the largest such place
+_SURE, _LEAST_SURE = 0.9, 0.3  # alpha that is sure, and the share of it in what a second look takes for people
+_SEEN = 0.3  # alpha from which something is taken for people
 _JOINED = 0.03  # places closer than this share of the picture's longer side are one
 _MARGIN, _BLUR = 0.15, 1.5  # around a person, as a share of its own longer side, and pixels of the first look
 _LEAST_GAIN = 1.25  # zoom of the second look over the first from which it is worth its time
@@ -61,6 +64,8 @@ def estimate_alpha(
     alpha = torch.zeros_like(portrait[:, :1])
     for window in windows:
         seen = look_closer(network, portrait, window, first, hint)
+        if hint is None and not is_sure(seen.alpha):
+            continue
         top, left, bottom, right = seen.window
         part = refine_alpha(seen.alpha, seen.small, portrait[..., top:bottom, left:right])
         place = alpha[..., top:bottom, left:right]
@@ -106,6 +111,11 @@ def look_closer(network: nn.Module, portrait: Tensor, window: Window, first: Loo
     seen = look(network, portrait, window, closer_shape(network, window), hint)
     larger = enlarged(seen, size)
     return seen if larger == window else look(network, portrait, larger, closer_shape(network, larger), hint)
+
+
+def is_sure(alpha: Tensor) -> bool:
+    """Whether a second look is sure of most of what it takes for people: where there are none it is in doubt."""
+    return bool((alpha > _SURE).sum() > _LEAST_SURE * (alpha > _SEEN).sum())
 
 
 def first_shape(network: nn.Module, height: int, width: int) -> tuple[int, int]:
@@ -164,7 +174,7 @@ def find_windows(alpha: Tensor, size: tuple[int, int], hint: Tensor | None = Non
 def enlarged(seen: Look, size: tuple[int, int]) -> Window:
     """Enlarge a part on the sides where people cross its border and the picture goes on."""
     top, left, bottom, right = seen.window
-    opaque = seen.alpha[0, 0] > _LEAST_ALPHA
+    opaque = seen.alpha[0, 0] > _SEEN
     down, across = _GROWTH * (bottom - top), _GROWTH * (right - left)
     sides = [opaque[0], opaque[:, 0], opaque[-1], opaque[:, -1]]
     grow = [float(side.float().mean()) > _CROSSED for side in sides]
