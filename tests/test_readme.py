@@ -27,6 +27,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, picture in {"portrait.jpg": astronaut, "composite.png": astronaut, "beach.jpg": rocket}.items():
         picture.save(tmp_path / name)
     rocket.save(tmp_path / "room.jpg")
+    astronaut.save(tmp_path / "group.jpg")
+    strokes = np.full((512, 512), 128, np.uint8)
+    strokes[80:160, 200:260], strokes[:40, :40] = 255, 0
+    Image.fromarray(strokes).save(tmp_path / "strokes.png")
     person.save(tmp_path / "mask.png")
     (tmp_path / "photos").mkdir()
     for name in ("one", "two"):
