@@ -118,7 +118,10 @@ MISTAKES = {
     "not json": ("{", "look.json is no readable JSON"),
     "nested": ("[" * 100_000, "look.json is no readable JSON"),
     "a list": ("[1]", "look.json holds a list; expected a JSON object"),
-    "unknown": ('{"strenght": 1}', "look.json: unknown setting 'strenght'; known are harmonizer, matting, person, size"),
+    "unknown": (
+        '{"strenght": 1}',
+        "look.json: unknown setting 'strenght'; known are harmonizer, matting, person, size",
+    ),
     "kind": ('{"fit": 3}', "is not one of 'cover', 'contain'"),
     "range": ('{"strength": 7}', "strength is 7"),
     "size": ('{"size": [1, 2, 3]}', "size is (1, 2, 3); expected 2 whole numbers"),
