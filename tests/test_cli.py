@@ -372,3 +372,13 @@ def test_a_limit_of_pixels_can_be_lowered_and_lifted(desk: Path, capsys: pytest.
     assert main([*COMPOSE, "-o", "out.png", "--max-megapixels", "0.002"]) == 2
     assert "0.002 million pixels" in capsys.readouterr().err
     assert main([*COMPOSE, "-o", "out.png", "--max-megapixels", "200"]) == 0
+
+
+@pytest.mark.parametrize("name", ["portrait.png", "background.png", "mask.png"])
+def test_a_result_never_replaces_its_own_source(name: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (desk / name).read_bytes()
+    assert main([*COMPOSE, "-o", name]) == 2
+    assert f"{name} would be overwritten by its own result" in capsys.readouterr().err
+    assert (desk / name).read_bytes() == before
+    assert main(["matte", "portrait.png", "--mask", "mask.png", "-o", "./portrait.png"]) == 2
+    assert main(["harmonize", "portrait.png", "mask.png", "-o", "mask.png"]) == 2

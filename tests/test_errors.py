@@ -21,4 +21,4 @@ def test_an_error_is_one_line_that_names_the_file(error: Exception, line: str) -
 def test_a_missing_package_says_how_to_install_it_from_a_clone() -> None:
     error = missing_extra("HEIC pictures", "pillow-heif", "heif")
     assert str(error).startswith("HEIC pictures need pillow-heif, which is not installed")
-    assert "pip install '.[heif]'" in str(error)
+    assert "pip install -e '.[heif]'" in str(error)

@@ -93,7 +93,7 @@ def test_without_matplotlib_nothing_is_measured(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["evaluate-video", "person.mp4", "place.mp4", "--mask", "mask.png", "-o", "out"]) == 2
-    assert "charts need Matplotlib, which is not installed; run pip install '.[evaluate]'" in capsys.readouterr().err
+    assert "charts need Matplotlib, which is not installed; run pip install -e '.[evaluate]'" in capsys.readouterr().err
     assert not (desk / "out").exists()
 
 

@@ -148,3 +148,4 @@ def test_a_byte_order_mark_is_no_mistake(files: Path) -> None:
 def test_nothing_to_export_is_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export"]) == 2 and "nothing to export" in capsys.readouterr().err
     assert main(["export", "--cube", "look.cube"]) == 2 and "needs PORTRAIT" in capsys.readouterr().err
+    assert main(["export", *PICTURES, "--cube", "look"]) == 2 and "ends in .cube" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_heic_is_read_with_its_extra() -> None:
 
 def test_heic_without_its_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ValueError, match=r"pip install '\.\[heif\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[heif\]'"):
         read_picture(b"\0\0\0\x18ftypheic" + bytes(100))
 
 

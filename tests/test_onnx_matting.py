@@ -112,7 +112,7 @@ def test_what_is_no_matting_network_is_refused(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_missing_extra_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"need onnxruntime, .*pip install '\.\[rembg\]'"):
+    with pytest.raises(ValueError, match=r"need onnxruntime, .*pip install -e '\.\[rembg\]'"):
         load_onnx_matting(write_network(tmp_path / "mine.onnx"))
 
 

@@ -20,7 +20,7 @@ from hpbnet.image.picture import to_planes, to_samples
 from hpbnet.layers import Layers
 from hpbnet.matte import NetworkMatting
 from hpbnet.networks.matting import MattingConfig, MattingNetwork
-from hpbnet.options import ComposeOptions
+from hpbnet.options import ComposeOptions, VideoOptions
 from hpbnet.pipeline import Pipeline
 
 GENERATOR = np.random.default_rng(0)
@@ -235,6 +235,11 @@ def test_a_hint_keeps_and_removes(pipeline: Pipeline) -> None:
     assert alpha[45:55, 35:45].min() > 0.9 and alpha[:12].max() < 0.1
     glass = np.dstack([np.where(hint == 128, 255, hint)] * 3 + [np.where(hint == 128, 0, 255)]).astype(np.uint8)
     torch.testing.assert_close(pipeline.matte(PORTRAIT, hint=glass).alpha[0, 0], alpha)
+    with pytest.raises(ValueError, match="the hint is a coloured picture; expected strokes"):
+        pipeline.matte(PORTRAIT, hint=PORTRAIT)
+    for useless in (np.full_like(hint, 128), np.zeros_like(hint)):
+        with pytest.raises(ValueError, match="the hint marks nothing to keep"):
+            pipeline.matte(PORTRAIT, hint=useless)
     with pytest.raises(ValueError, match="the hint is 40x96 px, the portrait 80x96"):
         pipeline.matte(PORTRAIT, hint=hint[:, :40])
     with pytest.raises(ValueError, match="a mask and a hint were given"):
@@ -250,6 +255,12 @@ def test_a_misspelt_option_names_the_one_that_was_meant(pipeline: Pipeline) -> N
         pipeline(PORTRAIT, BACKGROUND, mask=MASK, strenght=0.5)
     with pytest.raises(ValueError, match="unknown option 'scale': known are strength, "):
         pipeline.harmonize(PORTRAIT, MASK, scale=0.5)
+
+
+@pytest.mark.parametrize("options", [{"strength": 0.5}, "mask.png", VideoOptions()])
+def test_options_of_another_kind_are_refused(pipeline: Pipeline, options: object) -> None:
+    with pytest.raises(ValueError, match=r"options is a \w+; expected a ComposeOptions; give a mask as mask="):
+        pipeline(PORTRAIT, BACKGROUND, options)  # type: ignore[arg-type]
 
 
 def test_colours_are_clamped_once() -> None:

@@ -179,3 +179,12 @@ def test_a_field_of_a_ready_composite_changes_it(name: str) -> None:
     outside = mask == 0
     assert not changed.image.equal(plain.image)
     assert changed.image[0, :, outside].equal(to_planes(composite)[0, :, outside])
+
+
+def test_a_video_never_replaces_its_own_source(scene_clip: Path, person_clip: Path) -> None:
+    before = scene_clip.read_bytes(), person_clip.read_bytes()
+    with pytest.raises(ValueError, match="would be overwritten by its own result"):
+        Pipeline(dim).video(PORTRAIT, scene_clip, scene_clip, mask=MASK)
+    with pytest.raises(ValueError, match="would be overwritten by its own result"):
+        Pipeline(dim, white_is_a_person).matte_video(person_clip, person_clip)
+    assert (scene_clip.read_bytes(), person_clip.read_bytes()) == before

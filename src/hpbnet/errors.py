@@ -18,5 +18,5 @@ def missing_extra(purpose: str, package: str, extra: str) -> ValueError:
     """
     return ValueError(
         f"{purpose} need {package}, which is not installed; "
-        f"run pip install '.[{extra}]' in the folder that hpbnet was cloned into"
+        f"run pip install -e '.[{extra}]' in the folder that hpbnet was cloned into"
     )

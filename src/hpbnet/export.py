@@ -103,7 +103,7 @@ def export_onnx(name_or_path: str | Path, destination: str | Path) -> None:
     try:
         import onnx  # noqa: F401
     except ImportError:
-        raise ValueError("ONNX export needs the package onnx: pip install '.[export]'") from None
+        raise ValueError("ONNX export needs the package onnx: pip install -e '.[export]'") from None
     graph: nn.Module
     inputs: tuple[Tensor, ...]
     if isinstance(network, MattingNetwork):

@@ -45,7 +45,10 @@ class PlacementOptions:
     """How large the result is, and where the person stands in it."""
 
     size: tuple[int, int] | None = setting(
-        None, "Width and height of the result [px]; by default the background's.", (16, 30000), "WxH"
+        None,
+        "Width and height of the result [px]; by default those of the background, in videos those of the clip.",
+        (16, 30000),
+        "WxH",
     )
     fit: Literal["cover", "contain"] = setting(
         "cover", "Crop the background to fill the result, or show all of it on a blurred copy."
@@ -72,7 +75,9 @@ class PlacementOptions:
 class PersonOptions:
     """Which of the people in a portrait are cut out."""
 
-    person: str = setting("all", "Which people are kept: all, largest, or a number counted from 1, left to right.")
+    person: str = setting(
+        "all", "Which people are kept: all, largest, or a number from 1, left to right; people who touch count as one."
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.person, int) and not isinstance(self.person, bool):

@@ -40,6 +40,7 @@ DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
 
 _LEAST_SIDE = 16  # [px]
+_PLAIN, _LEAST_PLAIN = 0.15, 0.9  # distance of a hint's pixel from black, grey or white; share of such pixels
 _KEEP = 0.75  # luma of a hint from which a pixel is kept; it is removed below one quarter
 _OPAQUE = "The alpha channel is almost fully opaque; it was ignored and the person was detected instead."
 _load_harmonizer = functools.cache(harmonizer_by_name)
@@ -107,7 +108,7 @@ class Pipeline:
             ValueError: a picture cannot be read, an option is unknown or out of range, or no person is found.
             OSError: a file cannot be opened.
         """
-        options = changed(options or ComposeOptions(), settings)
+        options = changed(ComposeOptions, options, settings)
         cut_out = self.matte(portrait, mask, hint, options.person)
         scene = self._read(background, "the background")
         opaque = () if scene.alpha is None else ("The background's transparency was ignored.",)
@@ -172,7 +173,7 @@ class Pipeline:
             ValueError: a picture cannot be read, the mask has another size or is black, or an option is out of range.
             OSError: a file cannot be opened.
         """
-        options = changed(options or HarmonizeOptions(), settings)
+        options = changed(HarmonizeOptions, options, settings)
         picture = self._read(composite, "the composite")
         layers = Layers(picture.pixels, self._read_mask(mask, picture, "the composite"), picture.pixels)
         return self._recolored(layers, options, picture.depth, picture.notices)
@@ -205,7 +206,7 @@ class Pipeline:
         """
         from .video.run import compose_video
 
-        options = changed(options or VideoOptions(), settings)
+        options = changed(VideoOptions, options, settings)
         return compose_video(
             portrait, background, destination, self.harmonizer, self.matting, options, mask=mask, progress=progress
         )
@@ -222,7 +223,7 @@ class Pipeline:
         """Compose as `video` does, and yield each frame (`pixels` uint8 [H,W,3], `time` [s]) instead of writing it."""
         from .video.run import compose_frames
 
-        options = changed(options or FrameOptions(), settings)
+        options = changed(FrameOptions, options, settings)
         return compose_frames(portrait, background, self.harmonizer, self.matting, options, mask=mask)
 
     def matte_video(
@@ -253,7 +254,7 @@ class Pipeline:
         """
         from .video.run import cut_out_video
 
-        options = changed(options or ClipOptions(), settings)
+        options = changed(ClipOptions, options, settings)
         return cut_out_video(
             portrait, destination, self.matting, options, mask=mask, alpha_only=alpha_only, progress=progress
         )
@@ -283,9 +284,17 @@ class Pipeline:
                 f"the hint is {hint.size[1]}x{hint.size[0]} px, the portrait {portrait.size[1]}x{portrait.size[0]}; "
                 "they must be the same size"
             )
+        known = torch.ones_like(hint.pixels[:, :1]) if hint.alpha is None else (hint.alpha > 0.5).float()
         shade = luma(hint.pixels)
-        marks = (shade > _KEEP).float() - (shade < 1 - _KEEP).float()
-        return marks if hint.alpha is None else marks * (hint.alpha > 0.5)
+        plain = (hint.pixels - (2 * shade).round() / 2).abs().amax(dim=1, keepdim=True) < _PLAIN
+        if (plain * known).sum() < _LEAST_PLAIN * known.sum():
+            raise ValueError("the hint is a coloured picture; expected strokes: white, black, and grey or transparent")
+        marks = ((shade > _KEEP).float() - (shade < 1 - _KEEP).float()) * known
+        if not marks.any() or bool((marks < 0).all()):  # strokes that only remove are fine
+            raise ValueError(
+                "the hint marks nothing to keep: white is kept, black removed, grey or transparent unknown"
+            )
+        return marks
 
     def _read_mask(self, source: Source, picture: Picture, role: str) -> Tensor:
         mask = read_mask(source, self.max_pixels)

@@ -27,12 +27,16 @@ def kind_of(field: "dataclasses.Field[object]") -> object:
     return field.type
 
 
-def changed(settings: Settings, values: Mapping[str, object]) -> Settings:
-    """Return the settings with other values for some fields.
+def changed(kind: type[Settings], settings: Settings | None, values: Mapping[str, object]) -> Settings:
+    """Return settings of a class, its defaults where None, with other values for some fields.
 
     Raises:
-        ValueError: a name is not a field (the known ones are listed), or a value is not allowed.
+        ValueError: the settings are of another class, a name is not a field (the known ones are listed), or a value is
+            not allowed.
     """
+    settings = kind() if settings is None else settings
+    if not isinstance(settings, kind):
+        raise ValueError(f"options is a {type(settings).__name__}; expected a {kind.__name__}; give a mask as mask=")
     check_names(type(settings), values)
     return dataclasses.replace(settings, **values)  # type: ignore[type-var]
 

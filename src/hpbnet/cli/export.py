@@ -49,6 +49,9 @@ def command(
     if cube is not None and (portrait is None or background is None):
         raise ValueError("--cube needs PORTRAIT and BACKGROUND")
 
+    if cube is not None and cube.suffix.lower() != ".cube":
+        raise ValueError(f"{cube} is no name of a LUT; expected one that ends in .cube")
+
     from .. import export
     from ..image import write_bytes
     from ..pipeline import DEFAULT_MATTING, Pipeline

@@ -142,7 +142,9 @@ def plan_jobs(picture: Path, companions: Sequence[Path | None], output: Output) 
         from ..image import format_of
 
         format_of(output.path)
-    return [Job(sources, output.path)]
+    job = Job(sources, output.path)
+    _refuse_overwriting([job])
+    return [job]
 
 
 def _folder_jobs(folder: Path, companions: Sequence[Path | None], output: Output) -> Iterator[Job]:
@@ -164,11 +166,13 @@ def _folder_jobs(folder: Path, companions: Sequence[Path | None], output: Output
 
 
 def _refuse_overwriting(jobs: Sequence[Job]) -> None:
-    """Refuse results that the user did not name one by one and that would replace a file they are made of."""
-    sources = {source.resolve() for job in jobs for source in job.sources if source is not None}
+    """Refuse results that would replace a file they are made of."""
+    sources = {source.resolve() for job in jobs for source in job.sources if source not in (None, _STDIO)}
     for job in jobs:
-        if job.destination.resolve() in sources:
-            raise ValueError(f"{job.destination} would be overwritten by its own result; give -o another folder")
+        if job.destination != _STDIO and job.destination.resolve() in sources:
+            raise ValueError(
+                f"{job.destination} would be overwritten by its own result; give -o another name or folder"
+            )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

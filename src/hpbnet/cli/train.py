@@ -83,6 +83,8 @@ def train(task: str, data: Path, directory: Path, file: Path | None, overrides: 
                 bar.reset(total)
                 bar.initial = done
             bar.update(done - bar.n)
+            if done == total:
+                bar.refresh()  # what follows may take long
 
         weights = start.train(task, config, directory, show)
     click.echo(f"weights: {weights}")

@@ -11,7 +11,8 @@ LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.99
 VISIBLE_ALPHA = 0.5  # that somebody's alpha exceeds somewhere
 _LABEL_SIZE = 512  # [px] longer side at which people are told apart
 _LEAST_PERSON = 0.05  # area of a person as a share of the largest one's; less is a part of somebody
-_BLURRED = 0.5  # share of what is not clear that is neither opaque nor clear, from which a cut-out is unsure
+_BLURRED = 0.06  # share of the person that lies deep inside half-transparent places, from which a cut-out is unsure
+_DEEP = 0.02  # distance from their edge, as a share of the square root of the person's area: hair is thinner
 
 MEND = "mark the person with a hint, give a mask, or crop the portrait to the person"
 
@@ -42,11 +43,14 @@ def check_visible(alpha: Tensor, role: str) -> None:
 
 def matte_notices(alpha: Tensor) -> tuple[str, ...]:
     """Say in a sentence each what the eye should know of an alpha [1,1,H,W]."""
-    between = ((alpha > 0.1) & (alpha < 0.9)).float().mean().item()
-    share = between / max((alpha > 0.1).float().mean().item(), 1e-9)
+    opacity = alpha[0, 0].numpy()
+    person = int((opacity > 0.1).sum())
+    reach = 2 * round(_DEEP * person**0.5) + 1
+    between = ((opacity > 0.1) & (opacity < 0.9)).astype(np.uint8)
+    share = int(cv2.erode(between, np.ones((reach, reach), np.uint8)).sum()) / max(person, 1)
     if share < _BLURRED:
         return ()
-    return (f"the cut-out is unsure: {share:.0%} of it is half transparent; {MEND}",)
+    return (f"the cut-out is unsure: parts of the person are half transparent ({share:.0%} of it deeply); {MEND}",)
 
 
 def keep_people(alpha: Tensor, who: str) -> Tensor:
@@ -74,7 +78,7 @@ def keep_people(alpha: Tensor, who: str) -> Tensor:
         return alpha
     people.sort(key=lambda place: float(centres[place][0]))
     if who != "largest" and not 1 <= int(who) <= len(people):
-        raise ValueError(f"there is no person {who}: the portrait shows {len(people)}, counted from 1, left to right")
+        raise ValueError(f"there is no person {who}: the portrait shows {len(people)} (people who touch count as one)")
     largest = max(people, key=lambda place: int(areas[place - 1]))
     chosen = largest if who == "largest" else people[int(who) - 1]
     own = np.isin(labels, people, invert=True).astype(np.uint8)  # 0 where a person is, for the distance to each

@@ -64,6 +64,7 @@ def compose_video(
         OSError: a file cannot be read or written, or the disk is full; nothing is left of the result then.
     """
     options = options or VideoOptions()
+    _refuse_overwriting(destination, portrait, background, mask)
     person, place, clip = _open_both(portrait, background)
     tally, drawn = compose_stages(person, place, harmonizer, matting, options, mask)
     height, width = canvas_size(person, place, options.size)
@@ -117,11 +118,19 @@ def cut_out_video(
         OSError: a file cannot be read or written, or the disk is full; nothing is left of the result then.
     """
     options = options or ClipOptions()
+    _refuse_overwriting(destination, portrait, mask)
     clip = open_clip(portrait)
     tally, drawn = cut_out_stages(clip, matting, options, mask, alpha_only)
     film = Film(Path(destination), clip.width, clip.height, clip.time_base, clip.rate, options.codec, options.crf)
     sound = None if clip.audio is None else Sound(clip, options.start, options.end)
     return _write_all(drawn, replace(film, alpha=not alpha_only), sound, clip, options, tally, progress)
+
+
+def _refuse_overwriting(destination: str | Path, *sources: Source | None) -> None:
+    """Refuse a result that would replace a file it is made of."""
+    for source in sources:
+        if isinstance(source, str | Path) and Path(source).resolve() == Path(destination).resolve():
+            raise ValueError(f"{destination} would be overwritten by its own result; give the result another name")
 
 
 def _open_both(portrait: Source, background: Source) -> tuple[Medium, Medium, Clip]:
