@@ -170,7 +170,7 @@ def test_what_is_no_camera_or_no_time_is_refused(
 def test_a_missing_virtual_camera_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyvirtualcam", None)
     with pytest.raises(
-        ValueError, match=r"virtual cameras need pyvirtualcam, which is not installed; run pip install '.\[webcam\]'"
+        ValueError, match=r"virtual cameras need pyvirtualcam, which is not installed; run pip install -e '.\[webcam\]'"
     ):
         webcam.VirtualCamera(SIZE, 30.0)
 
