@@ -118,7 +118,7 @@ def test_config_reads_file_then_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"stops": "1"}, "no field stops; there are .*steps"),
+        ({"stops": "1"}, "unknown field .stops.: did you mean .steps.. known are .*steps"),
         ({"steps": "many"}, "steps is 'many'; expected a whole number"),
         ({"precision": "float16"}, "precision is 'float16'; expected one of float32, bfloat16"),
     ],

@@ -41,7 +41,9 @@ def changed(kind: type[Settings], settings: Settings | None, values: Mapping[str
     return dataclasses.replace(settings, **values)  # type: ignore[type-var]
 
 
-def check_names(kind: type, names: Mapping[str, object] | Sequence[str], what: str = "option") -> None:
+def check_names(
+    kind: type, names: Mapping[str, object] | Sequence[str], what: str = "option", origin: str = ""
+) -> None:
     """Reject names that are not fields of a settings class.
 
     Raises:
@@ -53,7 +55,7 @@ def check_names(kind: type, names: Mapping[str, object] | Sequence[str], what: s
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"unknown {what} {name!r}: {hint}known are {', '.join(known)}")
+            raise ValueError(f"{origin}unknown {what} {name!r}: {hint}known are {', '.join(known)}")
 
 
 def check_settings(settings: object) -> None:

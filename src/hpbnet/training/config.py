@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin
 
 from ..files import write_bytes
-from ..settings import check_settings, kind_of, setting
+from ..settings import check_names, check_settings, kind_of, setting
 from ..synthesis.folders import read_json_object
 
 PATHS = ("FILE", "FOLDER")  # the `metavar` of fields that name a file or folder of one's own machine
@@ -94,8 +94,7 @@ def _read_file(kind: type[C], file: Path) -> dict[str, object]:
 def _checked(kind: type[C], values: dict[str, object], origin: str) -> dict[str, object]:
     """Check fields and bring their values to their types: a list becomes a tuple, a whole number one with a point."""
     known = {field.name: field for field in fields(kind)}
-    if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"{origin}there is no field {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    check_names(kind, values, "field", origin)
     values = {name: _converted(known[name], value) for name, value in values.items()}
     try:
         kind(**values)  # type: ignore[arg-type]
