@@ -57,7 +57,7 @@ class MatteItem(NamedTuple):
 class Chances:
     """How often each thing happens to an item."""
 
-    nobody: float = 0.12
+    nobody: float = 0.07
     own_scene: float = 0.6
     person: float = 0.45  # of those drawn: one of `people/`, not a portrait
     others: float = 0.35  # for each further person in a foreign scene
