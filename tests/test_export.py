@@ -115,8 +115,8 @@ def test_the_cube_command_writes_a_file(files: Path, capsys: pytest.CaptureFixtu
 
 
 MISTAKES = {
-    "not json": ("{", "look.json is no readable JSON"),
-    "nested": ("[" * 100_000, "look.json is no readable JSON"),
+    "not json": ("{", "look.json is not readable JSON"),
+    "nested": ("[" * 100_000, "look.json is not readable JSON"),
     "a list": ("[1]", "look.json holds a list; expected a JSON object"),
     "unknown": (
         '{"strenght": 1}',

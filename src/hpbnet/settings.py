@@ -5,11 +5,12 @@ heavy package.
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Literal, TypeVar, Union, cast, get_args, get_origin
+
+from .errors import did_you_mean
 
 Value = TypeVar("Value")
 Settings = TypeVar("Settings")
@@ -53,9 +54,8 @@ def check_names(
     known = [field.name for field in dataclasses.fields(kind)]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"{origin}unknown {what} {name!r}: {hint}known are {', '.join(known)}")
+            listed = f"known are {', '.join(known)}"
+            raise ValueError(f"{origin}unknown {what} {name!r}: {did_you_mean(name, known)}{listed}")
 
 
 def check_settings(settings: object) -> None:
