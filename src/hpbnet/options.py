@@ -79,7 +79,7 @@ class ColorOptions:
     """
 
     strength: float = setting(1.0, "How far the automatic colour change goes.", (0, 1))
-    light: float = setting(0.6, "How far the light of the background falls on the person.", (0, 1))
+    light: float = setting(0.7, "How far the light of the background falls on the person.", (0, 1))
     lamp: str | None = setting(
         None,
         "A lamp on the person: direction [deg] (0,0 from the camera, to the right, upwards), colour (#rrggbb or 3200K) "
@@ -241,7 +241,7 @@ class SteadinessOptions(PartOptions):
     """How methods are measured on a clip."""
 
     strength: float = setting(1.0, "How far the automatic colour change goes.", (0, 1))
-    light: float = setting(0.6, "How far the light of the background falls on the person.", (0, 1))
+    light: float = setting(0.7, "How far the light of the background falls on the person.", (0, 1))
     follow: float = setting(
         0.8, "How far the person follows changes of the background's light, beside the harmonizer.", (0, 1)
     )

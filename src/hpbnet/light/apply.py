@@ -19,7 +19,7 @@ CELLS = 48  # of the grid along the longer side: a nose or a neck of a half-leng
 _SEEN = 384  # [px] shorter side from which pictures are thinned before they are averaged
 _GAMMA = 2.2
 _KNEE = 0.8  # sRGB above which a brighter person approaches white smoothly
-_DARKER, _LIGHTER, _TINT = 1.3, 0.7, 0.45  # natural logarithms approached, never reached, of the ratio of light
+_DARKER, _LIGHTER, _TINT = 1.3, 0.7, 0.8  # natural logarithms approached, never reached, of the ratio of light
 _LAMP_EXPOSURE = 0.5  # share of what a lamp adds to the person's brightness that a camera takes off again
 
 

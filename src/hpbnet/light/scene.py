@@ -20,16 +20,16 @@ from ..relight import sh_basis, smooth
 from .value import Light
 
 SIDE = 48  # [px] longer side of the picture that the light is read from
-_GREY = 0.20  # mean luminance of a scene in which a person is exposed as usual
-_LEVEL, _COLOR, _DIRECTION = 0.35, 0.6, 0.8  # powers: how much of the scene's light a camera leaves in a picture
-_LEVELS = (0.45, 1.1)
-_DARK, _DAY = 0.03, 0.13  # mean luminance of scenes that are dark, and that are not
+_GREY = 0.16  # mean luminance of a scene in which a person is exposed as usual
+_LEVEL, _COLOR, _DIRECTION = 0.33, 0.7, 0.8  # powers: how much of the scene's light a camera leaves in a picture
+_LEVELS = (0.5, 1.0)
+_DARK, _DAY = 0.03, 0.15  # mean luminance of scenes that are dark, and that are not
 _FLOOR = 0.004  # added to radiance, so that dark pixels have no strong colour
 _DIRECTIONS = 256
 _CLIPPED, _BEYOND = 0.85, 2.0  # sRGB from which a source may be brighter than the picture can show, and by how much
 _ORDER_SHARES = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)  # of the clamped cosine, over its order 0 [RH01]
-_BLUE_BY_DAY, _GREEN_BY_DAY = 0.05, 0.1  # shares of these colours that count where it is not dark
-_MOST_WARM, _MOST_BLUE, _MOST_TINT = 0.6, 0.45, 0.45  # [log2] of the light's colour
+_BLUE_BY_DAY, _GREEN_BY_DAY, _GREEN_AT_NIGHT = 0.05, 0.05, 0.25  # shares of these colours that count where it is not dark
+_MOST_WARM, _MOST_TINT = 0.9, 0.6  # [log2] of the light's colour
 
 
 @torch.no_grad()
@@ -40,7 +40,8 @@ def scene_light(
     """Read the light that a person in a scene would show."""
     linear, person = _reduced(background, alpha)
     shown = _without_person(linear, 1 - person)
-    bright = luma(shown).mean((2, 3), keepdim=True)
+    grey = luma(shown)
+    bright = (grey.mean((2, 3), keepdim=True) * (grey + _FLOOR).log().mean((2, 3), keepdim=True).exp()).sqrt()
     radiance = shown_light(shown, _darkness(bright))
     light = _irradiance(radiance, person)
     logs = light[:, 0] / light[:, 0].mean(1, keepdim=True).clamp_min(1e-4)
@@ -59,11 +60,11 @@ def shown_light(linear: Tensor, dark: Tensor) -> Tensor:
     magenta = (logs[:, :1] + logs[:, 2:]) / 2 - logs[:, 1:2]
     bright = luma(linear)
     peak = bright.flatten(2).quantile(0.9, dim=2)[..., None, None].clamp_min(1e-3)
-    lit = 0.35 + 0.65 * _step(bright / peak, 0.3, 1.0)
+    lit = 0.5 + 0.5 * _step(bright / peak, 0.2, 0.8)
     green = _step(-magenta, 0.1, 0.6) * (1 - dark)
     artificial = torch.maximum(dark, _step(magenta, 0.35, 0.9))
-    warm = torch.where(warm > 0, warm * (1 - 0.8 * green), warm * (_BLUE_BY_DAY + (1 - _BLUE_BY_DAY) * artificial))
-    magenta = torch.where(magenta > 0, magenta, magenta * (_GREEN_BY_DAY + (1 - _GREEN_BY_DAY) * dark * 0.6))
+    warm = torch.where(warm > 0, warm * (1 - 0.9 * green), warm * (_BLUE_BY_DAY + (1 - _BLUE_BY_DAY) * artificial))
+    magenta = torch.where(magenta > 0, magenta, magenta * (_GREEN_BY_DAY + (_GREEN_AT_NIGHT - _GREEN_BY_DAY) * dark))
     warm = _limit(lit * warm, _MOST_WARM / _COLOR)
     magenta = _limit(lit * magenta, _MOST_TINT / _COLOR)
     color = torch.exp2(torch.cat([magenta / 3 + warm, -2 * magenta / 3, magenta / 3 - warm], dim=1))
