@@ -74,7 +74,7 @@ class Composition:
     @property
     def whole_grid(self) -> AffineGrid:
         """The colour change that was applied: the harmonizer's, light and grade in one grid."""
-        return adjust(self.grid, self.options, self.light and self.light.grid)
+        return adjust(self.grid, self.options, None if self.light is None else self.light.grid)
 
     def encode(self, format: str = "png", quality: int = 95) -> bytes:
         """Return the bytes of a file; `format` is png, jpg, webp, tif or avif."""

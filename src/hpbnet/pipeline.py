@@ -268,8 +268,8 @@ class Pipeline:
         if not grid.matrix.isfinite().all():
             raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
         light = light_person(layers, options)
-        recolored = layers.recolor(adjust(grid, options, light and light.grid))
-        layers = finish(recolored, options)
+        layers = layers.recolor(adjust(grid, options, None if light is None else light.grid))
+        layers = finish(layers, options)
         return Composition(layers.composite(), layers, grid, options, depth, notices, light)
 
     def _read(self, source: Source, role: str) -> Picture:

@@ -10,7 +10,7 @@ from ..affine_grid import AffineGrid
 from ..color import LUMA, planckian_illuminant, srgb_to_linear
 from ..layers import Layers, box_of
 from ..options import ColorOptions, Lamp, parse_lamp
-from ..relight import estimate_normals, shade, sh_basis
+from ..relight import estimate_normals, shade
 from .person import person_light
 from .scene import scene_light, smooth_each
 from .value import Light, brightness, lamp_light
@@ -39,6 +39,7 @@ class Surface:
     normals: Tensor  # [B,3,h,w] unit
     foreground: Tensor  # [B,3,h,w] sRGB in [0,1], also filled where nobody is
     alpha: Tensor  # [B,1,h,w]
+    peak: Tensor  # [B,3,h,w] bright colours around each cell, sRGB
 
 
 @torch.no_grad()
@@ -53,7 +54,10 @@ def light_person(layers: Layers, options: ColorOptions) -> Lighting | None:
         return None
     small = _thinned(layers)
     person = surface(small)
-    scene, own = scene_light(small.background, small.alpha), person_light(person.foreground, person.alpha, person.normals)
+    scene, own = (
+        scene_light(small.background, small.alpha),
+        person_light(person.foreground, person.alpha, person.normals),
+    )
     shared = shared_light(own, scene)
     goal = shared.lerp(scene, options.light)
     if options.lamp is not None:
@@ -83,15 +87,14 @@ def relight_ratio(normals: Tensor, own: Light, goal: Light) -> Tensor:
 def shade_ratio(person: Surface, own: Light, goal: Light) -> AffineGrid:
     """Make the grid that puts a person from one light into another.
 
-    The ratio is limited, and a person made brighter approaches white smoothly: each cell's gain is that of the brightest
+    The ratio is limited, and a person made brighter approaches white smoothly: a cell's gain is that of the bright
     colours around it.
     """
     logs = relight_ratio(person.normals, own, goal).clamp_min(1e-3).log()
     bright = brightness(logs)
     limited = torch.where(bright < 0, _soft(bright, _DARKER), _soft(bright, _LIGHTER)) + _soft(logs - bright, _TINT)
     gains = (limited / _GAMMA).exp()
-    peak = _peak(person)
-    gains = _knee(peak * gains) / _knee(peak)
+    gains = torch.minimum(gains, (_knee(person.peak * gains) / person.peak).clamp_min(1.0))
     matrix = torch.zeros(len(gains), 3, 4, 1, *gains.shape[2:])
     for channel in range(3):
         matrix[:, channel, channel, 0] = gains[:, channel]
@@ -114,7 +117,7 @@ def surface(layers: Layers) -> Surface:
         inside = layers.alpha[:, :, *part]
         found = estimate_normals(_filled(layers.foreground[:, :, *part] * inside, inside), inside)
         normals = _placed(found, (top, left, bottom, right), (height, width), size)
-    return Surface(normals, filled, alpha)
+    return Surface(normals, filled, alpha, _peak(layers.foreground * layers.alpha, filled))
 
 
 def _placed(normals: Tensor, box: tuple[int, int, int, int], canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -152,9 +155,10 @@ def _filled(colors: Tensor, alpha: Tensor) -> Tensor:
     return (colors + faint * mean) / (alpha + faint)
 
 
-def _peak(person: Surface) -> Tensor:
-    """The brightest colours [B,3,h,w] around each cell."""
-    return smooth_each(F.max_pool2d(person.foreground, 3, 1, 1), 1.0)
+def _peak(colors: Tensor, mean: Tensor) -> Tensor:
+    """Bright colours [B,3,h,w] around each cell: three quarters of the way from its mean to its brightest pixel."""
+    most = F.adaptive_max_pool2d(colors, (mean.shape[2], mean.shape[3]))
+    return smooth_each(torch.lerp(mean, torch.maximum(most, mean), 0.75), 1.0).clamp_min(0.05)
 
 
 def _knee(value: Tensor) -> Tensor:

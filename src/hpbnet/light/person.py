@@ -1,7 +1,7 @@
 """The light that a portrait has by now, read from the person alone.
 
-Colour: skin and weakly coloured pixels, against what they show under white light. Level: the brightest tenth. Direction:
-the slope of log luminance over the surface's normals. All three are shrunk towards a plain light, for people differ.
+Colour: skin and weakly coloured pixels, against what they show under white light. Level: the brightest tenth.
+Direction: the slope of log luminance over the surface's normals. All three are shrunk towards a plain light, for people differ.
 """
 
 import torch
@@ -33,8 +33,10 @@ def person_light(
     tint = torch.stack([magenta / 3 + warm, -2 * magenta / 3, magenta / 3 - warm], dim=1) * torch.tensor(2.0).log()
     tint = tint - (tint @ torch.tensor(LUMA))[:, None]
     bright = torch.stack(
-        [light[inside > 0.9].quantile(0.9) if (inside > 0.9).any() else light.new_tensor(_BRIGHT)
-         for light, inside in zip(luma(linear), alpha, strict=True)]
+        [
+            light[inside > 0.9].quantile(0.9) if (inside > 0.9).any() else light.new_tensor(_BRIGHT)
+            for light, inside in zip(luma(linear), alpha, strict=True)
+        ]
     )
     level = ((bright / _BRIGHT).clamp_min(0.01) ** _LEVEL).clamp(*_LEVELS)
     slope = _SLOPE_TRUST * tone_slope(normals, foreground, alpha)[:, :, 0] / _LINEAR  # [B,3] along X, Y, Z

@@ -21,14 +21,18 @@ from .value import Light
 
 SIDE = 48  # [px] longer side of the picture that the light is read from
 _GREY = 0.16  # mean luminance of a scene in which a person is exposed as usual
-_LEVEL, _COLOR, _DIRECTION = 0.33, 0.7, 0.8  # powers: how much of the scene's light a camera leaves in a picture
+_LEVEL, _COLOR, _DIRECTION = 0.33, 0.7, 0.75  # powers: how much of the scene's light a camera leaves in a picture
 _LEVELS = (0.5, 1.0)
 _DARK, _DAY = 0.03, 0.15  # mean luminance of scenes that are dark, and that are not
 _FLOOR = 0.004  # added to radiance, so that dark pixels have no strong colour
 _DIRECTIONS = 256
 _CLIPPED, _BEYOND = 0.85, 2.0  # sRGB from which a source may be brighter than the picture can show, and by how much
 _ORDER_SHARES = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)  # of the clamped cosine, over its order 0 [RH01]
-_BLUE_BY_DAY, _GREEN_BY_DAY, _GREEN_AT_NIGHT = 0.05, 0.05, 0.25  # shares of these colours that count where it is not dark
+_BLUE_BY_DAY, _GREEN_BY_DAY, _GREEN_AT_NIGHT = (
+    0.05,
+    0.05,
+    0.25,
+)  # shares of these colours that count where it is not dark
 _MOST_WARM, _MOST_TINT = 0.9, 0.6  # [log2] of the light's colour
 
 
@@ -80,7 +84,6 @@ def _irradiance(radiance: Tensor, person: Tensor) -> Tensor:
     seen: half of it mirrors the picture, half is the picture's mean.
     """
     directions = _sphere()
-    height, width = radiance.shape[2:]
     places = torch.stack([directions[:, 0], -directions[:, 2]], dim=-1)[None, None]  # x, y in [-1,1]
     seen = F.grid_sample(
         smooth_each(radiance, 1.5), places.expand(len(radiance), -1, -1, -1), align_corners=False, padding_mode="border"
