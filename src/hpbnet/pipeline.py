@@ -1,4 +1,4 @@
-"""Put the person of a portrait into a background: matte, place, harmonize, recolour, finish, composite.
+"""Put the person of a portrait into a background: matte, place, harmonize, light, recolour, finish, composite.
 
 This module holds the order of the steps. Each step is implemented in a module of its own.
 """
@@ -18,6 +18,7 @@ from .framing import plan_placement
 from .harmonize import Harmonizer, harmonizer_by_name
 from .image import MAX_PIXELS, Picture, Source, read_mask, read_picture
 from .layers import Layers, fit_background, place
+from .light import light_person
 from .matte import (
     MOST_COVERAGE,
     Matting,
@@ -262,12 +263,14 @@ class Pipeline:
     def _recolored(
         self, layers: Layers, options: HarmonizeOptions, depth: int, notices: tuple[str, ...]
     ) -> Composition:
-        """Harmonize, recolour, finish and flatten."""
+        """Harmonize, light, recolour, finish and flatten."""
         grid = self.harmonizer(layers)
         if not grid.matrix.isfinite().all():
             raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
-        layers = finish(layers.recolor(adjust(grid, options)), options)
-        return Composition(layers.composite(), layers, grid, options, depth, notices)
+        light = light_person(layers, options)
+        layers = layers.recolor(adjust(grid, options, None if light is None else light.grid))
+        layers = finish(layers, options)
+        return Composition(layers.composite(), layers, grid, options, depth, notices, light)
 
     def _read(self, source: Source, role: str) -> Picture:
         picture = read_picture(source, self.max_pixels)
