@@ -13,7 +13,7 @@ from ..options import ColorOptions, Lamp, parse_lamp
 from ..relight import estimate_normals, shade
 from .person import person_light
 from .scene import scene_light, smooth_each
-from .value import Light, brightness, lamp_light
+from .value import Light, LightReport, brightness, lamp_light
 
 CELLS = 48  # of the grid along the longer side: a nose or a neck of a half-length portrait is two cells wide
 _SEEN = 384  # [px] shorter side from which pictures are thinned before they are averaged
@@ -24,12 +24,24 @@ _LAMP_EXPOSURE = 0.5  # share of what a lamp adds to the person's brightness tha
 
 
 @dataclass(frozen=True)
+class LightingReport:
+    """The lights of a scene and of its person, in numbers."""
+
+    scene: LightReport  # as far as a photo of the scene shows it
+    person: LightReport  # before the change
+
+
+@dataclass(frozen=True)
 class Lighting:
     """What was read of a scene and its person, and the change that follows."""
 
     scene: Light
     person: Light
     grid: AffineGrid  # diagonal, one luma cell
+
+    def report(self) -> LightingReport:
+        """Return both lights in numbers that people read."""
+        return LightingReport(self.scene.report(), self.person.report())
 
 
 @dataclass(frozen=True)
