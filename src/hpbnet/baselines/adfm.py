@@ -11,18 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .baseline import Baseline
+from .baseline import Baseline, Config
 
 MEAN = 0.4462414  # subtracted from the composite
 EPSILON = 1e-5  # of variances
-STRIDE = 8  # of the middle
 
 
 @dataclass(frozen=True)
-class ADFMConfig:
+class ADFMConfig(Config):
     """Sizes; the defaults are the published ones."""
 
-    resolution: int = 256  # a multiple of 8 [px]
     channels: int = 64  # of the first convolution, a multiple of 4
 
 
@@ -52,7 +50,7 @@ class ADFM(Baseline):
         for up, skip in ((self.up_1, eighth), (self.up_2, quarter), (self.up_3, half)):
             x = torch.cat([x, skip], dim=1)
             x = up(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))
-        return [(composite + self.out(x).tanh()).clamp(0.0, 1.0)]
+        return [(composite + self.out(x).float().tanh()).clamp(0.0, 1.0)]
 
     def loss(self, estimates: list[Tensor], mask: Tensor, truth: Tensor) -> Tensor:
         """Return the mean squared error of the whole picture."""
@@ -70,7 +68,7 @@ class Modulation(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """[B,C,h,w] and the mask of the whole picture -> [B,C,h,w]."""
         x = self.own_gain * self.own(x, x) + x
-        small = F.adaptive_avg_pool2d(mask, x.shape[2:]).round()
+        small = F.avg_pool2d(mask, mask.shape[2] // x.shape[2]).round()
         foreground, background = x * small, x * (1 - small)
         matched = self.other(foreground, background)
         return x + self.other_gain * foreground * (deviation(matched) / deviation(foreground))
@@ -90,13 +88,15 @@ class Attention(nn.Module):
             convolution(features).flatten(2).transpose(1, 2)[:, None]
             for convolution, features in ((self.query, x), (self.key, source), (self.value, source))
         )
-        gathered = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]
-        return gathered.transpose(1, 2).unflatten(2, x.shape[2:])
+        seen = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]
+        gathered: Tensor = seen.transpose(1, 2).unflatten(2, x.shape[2:])
+        return gathered
 
 
 def deviation(x: Tensor) -> Tensor:
     """Standard deviation of each channel over places -> [B,C,1,1]."""
-    return (x.float().var(dim=(2, 3), keepdim=True) + EPSILON).sqrt()
+    variance: Tensor = x.float().var(dim=(2, 3), keepdim=True)
+    return (variance + EPSILON).sqrt()
 
 
 def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

@@ -4,18 +4,27 @@ Pictures are sRGB in [0,1] at this border, whatever a method normalises inside. 
 authors train with hard masks, and soft ones are taken as they are.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+LEAST_RESOLUTION = 32  # [px]
 
-class Config(Protocol):
-    """Sizes of a method's network."""
 
-    @property
-    def resolution(self) -> int:
-        """Side of the pictures [px]."""
+@dataclass(frozen=True)
+class Config:
+    """Sizes of a method's network; each method adds its own.
+
+    Raises:
+        ValueError: the pictures are of another size than a network can halve again and again.
+    """
+
+    resolution: int = 256  # a power of two, 32 or more [px]
+
+    def __post_init__(self) -> None:
+        if self.resolution < LEAST_RESOLUTION or self.resolution & (self.resolution - 1):
+            raise ValueError(f"resolution is {self.resolution}; expected a power of two, {LEAST_RESOLUTION} or more")
 
 
 class Baseline(nn.Module):
@@ -56,6 +65,8 @@ class Critic(nn.Module):
 
 def start_small(network: nn.Module) -> None:
     """Draw the weights of convolutions from a normal distribution of deviation 0.02, as pix2pix does."""
+    if next(network.parameters()).is_meta:  # of its sizes alone; the first draw there would take a second
+        return
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from .baseline import Baseline, Critic, start_small
+from .baseline import Baseline, Config, Critic, start_small
 
 WEIGHT = 100.0  # of the absolute error
 PENALTY = 10.0  # weight of the gradient penalty
@@ -22,16 +22,11 @@ EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
-class DoveNetConfig:
+class DoveNetConfig(Config):
     """Sizes; the defaults are the published ones."""
 
-    resolution: int = 256  # a power of two, 32 or more [px]
     channels: int = 64  # of the finest scale and of the discriminators' first layer; at most eight times as many
     batch_norm: bool = False
-
-    def __post_init__(self) -> None:
-        if self.resolution < 32 or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution is {self.resolution}, expected a power of two, 32 or more")
 
     @property
     def scales(self) -> int:
@@ -60,7 +55,7 @@ class DoveNet(Baseline):
     def forward(self, composite: Tensor, mask: Tensor) -> list[Tensor]:
         """Paint the whole picture."""
         x = self.scales(self.down(torch.cat([composite * 2 - 1, mask], dim=1)))
-        return [self.up(F.relu(x)).tanh() * 0.5 + 0.5]
+        return [self.up(F.relu(x)).float().tanh() * 0.5 + 0.5]
 
     def loss(self, estimates: list[Tensor], mask: Tensor, truth: Tensor) -> Tensor:
         """Return 100 times the mean absolute error of the whole picture, in [-1,1]."""
@@ -129,7 +124,8 @@ class DoveNetCritic(Critic):
 
     def deceit(self, picture: Tensor, mask: Tensor) -> Tensor:
         """Raise both logits."""
-        return -self(picture * 2 - 1, mask).mean(dim=0).sum()
+        logits: Tensor = self(picture * 2 - 1, mask)
+        return -logits.mean(dim=0).sum()
 
     def loss(self, picture: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
         """Return the hinge losses of both logits, and the gradient penalty on mixtures of picture and truth."""

@@ -80,17 +80,28 @@ class Exchange(nn.Module):
     def __init__(self, widths: Sequence[int], blocks: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(nn.Sequential(*(Basic(width) for _ in range(blocks))) for width in widths)
-        self.ways = nn.ModuleList(
-            nn.ModuleList(way(widths, source, target) for source in range(len(widths))) for target in range(len(widths))
-        )
+        self.sums = nn.ModuleList(Sum(widths, target) for target in range(len(widths)))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Keep the shapes [B,C_i,h_i,w_i], finest first."""
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
-        return [
-            F.relu(torch.stack([resized(way(x), goal) for way, x in zip(ways, maps, strict=True)]).sum(dim=0))  # type: ignore[arg-type]
-            for ways, goal in zip(self.ways, maps, strict=True)
-        ]
+        return [total(maps) for total in self.sums]
+
+
+class Sum(nn.Module):
+    """Add up the features of all branches, at the size and width of one."""
+
+    def __init__(self, widths: Sequence[int], target: int) -> None:
+        super().__init__()
+        self.target = target
+        self.ways = nn.ModuleList(way(widths, source, target) for source in range(len(widths)))
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """[B,C_i,h_i,w_i] of all branches -> [B,C,h,w] of one."""
+        size = maps[self.target].shape[2:]
+        led = [way(x) for way, x in zip(self.ways, maps, strict=True)]
+        same = [x if x.shape[2:] == size else F.interpolate(x, size, mode="bilinear", align_corners=False) for x in led]
+        return F.relu(torch.stack(same).sum(dim=0))
 
 
 def way(widths: Sequence[int], source: int, target: int) -> nn.Module:
@@ -133,10 +144,3 @@ def block(
     """Convolution, batch norm, and perhaps ReLU."""
     layers = [nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=bias), nn.BatchNorm2d(outputs)]
     return nn.Sequential(*layers, *([nn.ReLU()] if relu else []))
-
-
-def resized(x: Tensor, like: Tensor) -> Tensor:
-    """Bring a coarser branch to a finer one's size."""
-    if x.shape[2:] == like.shape[2:]:
-        return x
-    return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .baseline import Baseline, start_small
+from .baseline import Baseline, Config, start_small
 
 STRIDE = 4  # [px] between tokens
 TEMPERATURE = 10_000.0  # of the position code
@@ -20,10 +20,9 @@ WEIGHT = 100.0  # of the loss
 
 
 @dataclass(frozen=True)
-class HTConfig:
+class HTConfig(Config):
     """Sizes; the defaults are the published ones."""
 
-    resolution: int = 256  # a multiple of 4 [px]
     channels: int = 64  # of the first convolution; tokens have four times as many, a multiple of four
     layers: int = 9
     heads: int = 2
@@ -41,7 +40,7 @@ class HT(Baseline):
         width = 4 * self.config.channels
         if self.config.patches:
             self.encoder: nn.Module = Patches(width)
-            self.decoder: nn.Module = nn.Sequential(nn.ConvTranspose2d(width, 3, STRIDE, STRIDE), nn.Tanh())
+            self.decoder: nn.Module = nn.ConvTranspose2d(width, 3, STRIDE, STRIDE)
         else:
             self.encoder = encoder(self.config.channels)
             self.decoder = decoder(width)
@@ -56,7 +55,8 @@ class HT(Baseline):
         position = position_code(height, width, tokens.shape[2]).to(tokens)
         for layer in self.layers:
             tokens = layer(tokens, position)
-        return [self.decoder(tokens.transpose(1, 2).unflatten(2, (height, width)))]
+        picture = self.decoder(tokens.transpose(1, 2).unflatten(2, (height, width)))
+        return [picture.float().tanh()]
 
     def loss(self, estimates: list[Tensor], mask: Tensor, truth: Tensor) -> Tensor:
         """Return 100 times the mean absolute error of the whole, unpasted picture."""
@@ -98,8 +98,9 @@ class Patches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B,4,H,W] -> [B,C,H/4,W/4]."""
         patches = F.unfold(x, STRIDE, stride=STRIDE).transpose(1, 2)  # [B,N,64]
-        embedded: Tensor = self.embed(patches).transpose(1, 2)
-        return embedded.unflatten(2, (x.shape[2] // STRIDE, x.shape[3] // STRIDE))
+        size = x.shape[2] // STRIDE, x.shape[3] // STRIDE
+        embedded: Tensor = self.embed(patches).transpose(1, 2).unflatten(2, size)
+        return embedded
 
 
 class PictureNorm(nn.Module):
@@ -130,7 +131,7 @@ def decoder(width: int) -> nn.Sequential:
     for inputs in (width, width // 2):
         convolution = nn.Conv2d(inputs, inputs // 2, 5, padding=2, padding_mode="reflect")
         layers += [nn.Upsample(scale_factor=2), convolution, PictureNorm(inputs // 2), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(width // 4, 3, 7, padding=3, padding_mode="reflect"), nn.Tanh())
+    return nn.Sequential(*layers, nn.Conv2d(width // 4, 3, 7, padding=3, padding_mode="reflect"))
 
 
 def position_code(height: int, width: int, channels: int) -> Tensor:

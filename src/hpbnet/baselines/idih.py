@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .baseline import Baseline
+from .baseline import Baseline, Config
 from .hrnet import HRNet
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
@@ -21,19 +21,14 @@ LEAST_AREA = 100.0  # [px] of a foreground, in the loss
 
 
 @dataclass(frozen=True)
-class IDIHConfig:
+class IDIHConfig(Config):
     """Sizes; the defaults are the published ones."""
 
-    resolution: int = 256  # a power of two, 32 or more [px]
     channels: int = 64  # of the first convolution; at most eight times as many
     backbone: bool = True
     backbone_channels: int = 18  # of HRNet's finest branch
     modules: tuple[int, ...] = (1, 4, 3)  # of HRNet's stages
     blocks: int = 4  # in each of HRNet's branches
-
-    def __post_init__(self) -> None:
-        if self.resolution < 32 or self.resolution & (self.resolution - 1):
-            raise ValueError(f"resolution is {self.resolution}, expected a power of two, 32 or more")
 
     @property
     def widths(self) -> list[int]:

@@ -14,16 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .baseline import Baseline, Critic
+from .baseline import Baseline, Config, Critic
 
 EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
-class S2CRNetConfig:
+class S2CRNetConfig(Config):
     """Sizes; the defaults are the published ones."""
 
-    resolution: int = 256  # side of the thumbnails that are judged [px]
     channels: int = 64  # of SqueezeNet's first convolution, a multiple of 4; features have eight times as many
     pieces: int = 64  # of a curve
 
@@ -120,11 +119,13 @@ class S2CRNetCritic(Critic):
 
     def deceit(self, picture: Tensor, mask: Tensor) -> Tensor:
         """Return the squared distance of the verdicts to "real"."""
-        return (self(picture) - 1).square().mean()
+        error: Tensor = (self(picture) - 1).square().mean()
+        return error
 
     def loss(self, picture: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
         """Return the mean of the squared distances of both verdicts to the right ones."""
-        return ((self(truth) - 1).square().mean() + self(picture).square().mean()) / 2
+        error: Tensor = ((self(truth) - 1).square().mean() + self(picture).square().mean()) / 2
+        return error
 
 
 def render(
@@ -141,7 +142,8 @@ def render(
     within = picture.clamp(0.0, 1.0) - index / pieces
     flat = index.flatten(2)
     slope, start = (values.gather(2, flat).unflatten(2, picture.shape[2:]) for values in (heights, starts))
-    return start + slope * within
+    rendered: Tensor = start + slope * within
+    return rendered
 
 
 def crop_foreground(picture: Tensor, mask: Tensor) -> Tensor:

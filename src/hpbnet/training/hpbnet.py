@@ -18,7 +18,6 @@ from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
 from ..fetch import Checksum, cache_folder, fetch
 from ..harmonize import Painter
-from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig, grow
 from ..networks.perceptual import VggFeatures, load_frozen, vgg19
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
@@ -28,7 +27,7 @@ from ..synthesis.pool import Pool
 from ..triplet import Triplet
 from .composites import crop
 from .config import FROM_ZERO, MANY, WEIGHT
-from .items import Items, PoolTraining, resized
+from .items import Comparison, Items, PoolTraining, resized
 from .losses import Features, Perceptual, discriminator_loss, hpbnet_loss, r1_penalty
 from .optimise import Ema, autocast, descend, learning_rate, set_learning_rate
 from .run import Progress, Release, Stateful, begin_run
@@ -267,7 +266,7 @@ def validate(
     """
     probe = HPBNet(sizes).to(device).eval()
     probe.load_state_dict(ema.shadow)
-    rows: list[Tensor] = []
+    comparison = Comparison("painted", "pasted", "lifted")
     shown: list[Tensor] = []
     for index in torch.linspace(0, len(pool) - 1, min(config.validation_items, len(pool))).long().tolist():
         item = resized(pool[index], config.resolution).map(lambda image: image.to(device))
@@ -278,12 +277,7 @@ def validate(
         corrected = match_color_temperature(painted, composite, mask).clamp(0, 1) if drifts else painted
         pasted = paste(corrected, mask, composite)
         lifted = item.layers.recolor(Painter(probe).lift(item.layers, corrected)).composite()
-        results = (composite, painted, pasted, lifted)
-        rows.append(torch.stack([torch.stack([mse(x, truth), psnr(x, truth)]) for x in results])[:, :, 0])  # [4,2]
+        comparison.add(item, painted, pasted, lifted)
         if len(shown) < 5 * SHEET:
             shown += [composite, answer.estimates[-1].clamp(0, 1), painted, lifted, truth]
-    before, *after = torch.stack(rows).mean(dim=0).tolist()
-    values: dict[str, float] = {}
-    for name, (error, decibels) in zip(("painted", "pasted", "lifted"), after, strict=True):
-        values |= {f"{name}_ratio": error / before[0], f"{name}_gain": decibels - before[1]}
-    return values, sheet(shown, columns=5)
+    return comparison.values, sheet(shown, columns=5)

@@ -1,11 +1,13 @@
-"""Items of a pool for networks that paint: what a training of one needs to know of its data, and how it augments."""
+"""Items of a pool for networks that paint: what their trainings need to know of the data, augmentation, validation."""
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..metrics import mse, psnr
 from ..settings import setting
 from ..synthesis.draws import happens, seeded, whole
 from ..synthesis.pool import Pool
@@ -24,7 +26,7 @@ class PoolTraining(TrainConfig):
     )
     validation: str = setting("", "Pool of validation portraits; no validation without it.", None, "FOLDER")
     validation_items: int = setting(64, "Items to validate on.", MANY)
-    start: str = setting("", "Weights of such a network to begin with.", None, "FILE")
+    start: str = setting("", "Weights of a network of the same kind and sizes to begin with.", None, "FILE")
     resolution: int = setting(256, "Side of the pictures [px], a power of two.", (8, 1024))
     flips: bool = setting(True, "Mirror half of the items.")
 
@@ -66,3 +68,25 @@ def resized(item: Triplet, resolution: int) -> Triplet:
         return item
     size = (resolution, resolution)
     return item.map(lambda x: F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False))
+
+
+class Comparison:
+    """Squared errors and PSNR of several results of validation items, against the untouched composites."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self._rows: list[Tensor] = []
+
+    def add(self, item: Triplet, *results: Tensor) -> None:
+        """Measure the results [1,3,R,R] of an item."""
+        both = [torch.stack([mse(x, item.truth), psnr(x, item.truth)]) for x in (item.composite, *results)]
+        self._rows.append(torch.stack(both)[:, :, 0])  # [1+n,2]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Give for each result the ratio of mean squared errors after / before, and the mean gain [dB]."""
+        before, *after = torch.stack(self._rows).mean(dim=0).tolist()
+        values: dict[str, float] = {}
+        for name, (error, decibels) in zip(self.names, after, strict=True):
+            values |= {f"{name}_ratio": error / before[0], f"{name}_gain": decibels - before[1]}
+        return values
