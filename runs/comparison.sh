@@ -55,7 +55,7 @@ method idih idih resolution 0.001
 method s2crnet s2crnet resolution 0.0002 "${squeezenet[@]}"
 method unet hpbnet resolution 0.002 "${ours[@]}" --set generator=false
 method hpbnet hpbnet resolution 0.002 "${ours[@]}"
-method learned harmonizer size 0.001
+method learned harmonizer size 0.001 --set warmup=100
 
 methods=()
 for name in ht dovenet adfm idih s2crnet unet hpbnet learned; do
