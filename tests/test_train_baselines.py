@@ -100,9 +100,9 @@ def test_learning_rates_follow_their_schedules() -> None:
     assert learning_rate(99, ADFMTraining(steps=100)) == 1.0
 
 
-def test_parts_are_cut_out_of_all_three_pictures_alike(pool: str) -> None:
+def test_all_three_pictures_are_cropped_alike(pool: str) -> None:
     config = tiny(ADFMTraining, pool, flips=False)
-    item, whole = Items(Pool(pool), config)[0], Items(Pool(pool), replace(config, part=(1.0, 1.0)))[0]
+    item, whole = Items(Pool(pool), config)[0], Items(Pool(pool), replace(config, crop=(1.0, 1.0)))[0]
     assert item.truth.shape == whole.truth.shape == (3, 32, 32)
     assert not torch.equal(item.truth, whole.truth)
     outside, inside = (item.mask == 0).expand(3, -1, -1), (item.mask == 255).expand(3, -1, -1)

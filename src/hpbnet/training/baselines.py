@@ -38,7 +38,9 @@ from .start_weights import read_start
 SHEET = 6  # items on a sheet
 BETAS = (0.5, 0.999)  # of Adam, as in pix2pix
 Parameters = Iterable[nn.Parameter]
-_SCHEDULE = "linear: to zero in the second half; steps: to a tenth at 8/9 and to a hundredth at 35/36 of the steps."
+_CROP = "Smallest and largest side of the random crop, over the picture's; 1: not cropped."
+_SCHEDULE = "Learning-rate schedule; linear: to zero in the second half; steps: to 0.1 at 8/9 and 0.01 at 35/36 of it."
+_BATCH = "Items per step, over all processes."
 
 
 @dataclass(frozen=True)
@@ -48,21 +50,21 @@ class BaselineTraining(PoolTraining):
     name: ClassVar[str]
 
     resolution: int = setting(256, "Side of the pictures [px], a power of two.", (LEAST_RESOLUTION, 1024))
-    channels: int = setting(64, "Width of the first layers; others are multiples of it.", (4, 4096))
-    part: tuple[float, float] = setting((1.0, 1.0), "Least and largest side of a random part; 1: the whole.", (0.1, 1))
-    steps: int = setting(60_000, "Optimiser steps of the whole schedule.", MANY)
+    channels: int = setting(64, "Width of the first layers; other widths are multiples of it.", (4, 4096))
+    crop: tuple[float, float] = setting((1.0, 1.0), _CROP, (0.1, 1))
+    steps: int = setting(60_000, "Optimiser steps of the whole learning-rate schedule.", MANY)
     schedule: Literal["constant", "linear", "steps"] = setting("constant", _SCHEDULE)
     warmup: int = setting(0, "Steps in which the learning rate rises.", FROM_ZERO)
     weight_decay: float = setting(0.0, "Weight decay.", (0, 10))
-    clip: float = setting(0.0, "Largest gradient norm; 0: not limited.", (0, 1_000_000))
+    clip: float = setting(0.0, "Gradients are clipped to this norm; 0: not clipped.", (0, 1_000_000))
 
     def cut(self, item: Triplet, draw: torch.Generator) -> Triplet:
-        """Cut a random square part out of an item, and bring it to the network's resolution."""
+        """Crop a random square, and bring it to the network's resolution."""
         size = item.composite.shape[-1]
-        side = round(uniform(self.part, draw) * size)
+        side = round(uniform(self.crop, draw) * size)
         top, left = whole(size - side + 1, draw), whole(size - side + 1, draw)
-        part = item.map(lambda image: image[:, :, top : top + side, left : left + side])
-        return resized(part, self.resolution)
+        square = item.map(lambda image: image[:, :, top : top + side, left : left + side])
+        return resized(square, self.resolution)
 
     def build(self) -> Baseline:
         """Build the network that a run without `start` begins with."""
@@ -96,7 +98,7 @@ class HTTraining(BaselineTraining):
 
     layers: int = setting(9, "Layers of the transformer.", (1, 64))
     patches: bool = setting(False, "HT+: patches of 4x4 pixels instead of convolutions.")
-    learning_rate: float = setting(1e-4, "Of Adam.", (0, 10))
+    learning_rate: float = setting(1e-4, "Learning rate of Adam.", (0, 10))
     schedule: Literal["constant", "linear", "steps"] = setting("linear", _SCHEDULE)
 
     def build(self) -> Baseline:
@@ -116,9 +118,9 @@ class DoveNetTraining(AdversarialTraining):
 
     batch_norm: bool = setting(False, "As in the authors' released weights; false: instance norm, as in the paper.")
     flips: bool = setting(False, "Mirror half of the items.")
-    learning_rate: float = setting(2e-4, "Of Adam, for both networks.", (0, 10))
+    learning_rate: float = setting(2e-4, "Learning rate of Adam, for both networks.", (0, 10))
     schedule: Literal["constant", "linear", "steps"] = setting("linear", _SCHEDULE)
-    batch_size: int = setting(1, "Items of a step, of all processes together.", (1, 100_000))
+    batch_size: int = setting(1, _BATCH, (1, 100_000))
 
     def build(self) -> Baseline:
         """Build DoveNet's generator."""
@@ -141,13 +143,13 @@ class DoveNetTraining(AdversarialTraining):
 
 @dataclass(frozen=True)
 class ADFMTraining(BaselineTraining):
-    """ADFM: Adadelta with its defaults, random parts (256 px of 420 to 512 px), mirrored."""
+    """ADFM: Adadelta with its defaults, random crops (256 px of 420 to 512 px), mirrored items."""
 
     name = "adfm"
 
-    part: tuple[float, float] = setting((0.5, 0.61), "Least and largest side of a random part; 1: the whole.", (0.1, 1))
-    learning_rate: float = setting(1.0, "Of Adadelta.", (0, 10))
-    batch_size: int = setting(24, "Items of a step, of all processes together.", (1, 100_000))
+    crop: tuple[float, float] = setting((0.5, 0.61), _CROP, (0.1, 1))
+    learning_rate: float = setting(1.0, "Learning rate of Adadelta.", (0, 10))
+    batch_size: int = setting(24, _BATCH, (1, 100_000))
 
     def build(self) -> Baseline:
         """Build ADFM."""
@@ -160,18 +162,16 @@ class ADFMTraining(BaselineTraining):
 
 @dataclass(frozen=True)
 class IDIHTraining(BaselineTraining):
-    """iDIH-HRNet18: Adam, a tenth of the rate near the end, random parts of half the area or more, mirrored."""
+    """iDIH-HRNet18: Adam, a tenth of the rate near the end, random crops of half the area or more, mirrored items."""
 
     name = "idih"
 
     backbone: bool = setting(True, "With HRNet18 and OCR; false: iDIH alone.")
     backbone_channels: int = setting(18, "Width of HRNet's finest branch.", (1, 4096))
-    part: tuple[float, float] = setting((0.71, 1.0), "Least and largest side of a random part; 1: the whole.", (0.1, 1))
-    learning_rate: float = setting(
-        1e-3, "Of Adam, for all parts: there are no weights to start the backbone with.", (0, 10)
-    )
+    crop: tuple[float, float] = setting((0.71, 1.0), _CROP, (0.1, 1))
+    learning_rate: float = setting(1e-3, "Learning rate of Adam, also of the backbone.", (0, 10))
     schedule: Literal["constant", "linear", "steps"] = setting("steps", _SCHEDULE)
-    batch_size: int = setting(16, "Items of a step, of all processes together; 2 or more for each.", (2, 100_000))
+    batch_size: int = setting(16, "Items per step, over all processes; at least 2 for each.", (2, 100_000))
 
     def build(self) -> Baseline:
         """Build iDIH, with its backbone or alone."""
@@ -190,9 +190,9 @@ class S2CRNetTraining(AdversarialTraining):
 
     squeezenet: str = setting("", "Published weights of SqueezeNet 1.1 to begin with, as the authors do.", None, "FILE")
     adversarial_weight: float = setting(0.01, "Weight of the adversarial term; 0: no discriminator.", WEIGHT)
-    learning_rate: float = setting(2e-4, "Of AdamW, and of the discriminator's RMSprop.", (0, 10))
+    learning_rate: float = setting(2e-4, "Learning rate of AdamW, and of the discriminator's RMSprop.", (0, 10))
     weight_decay: float = setting(1e-2, "Weight decay of AdamW.", (0, 10))
-    batch_size: int = setting(8, "Items of a step, of all processes together.", (1, 100_000))
+    batch_size: int = setting(8, _BATCH, (1, 100_000))
 
     def build(self) -> Baseline:
         """Build S2CRNet.
