@@ -40,7 +40,7 @@ method() {
       --set "steps=$((count / batch))" --set "learning_rate=$chosen" --set "validation=$out/pool_val" --set threads=1
   }
   local third
-  third=$(python -c "print(3 * $rate)")
+  third=$(python -c "print(f'{3 * $rate:g}')")
   train "$out/trial/$name/1" "$((items / 10 < batch ? batch : items / 10))" "$rate" "$@"
   train "$out/trial/$name/3" "$((items / 10 < batch ? batch : items / 10))" "$third" "$@"
   best=$(python "$runs/comparison.py" rate "$out/trial/$name/1" "$out/trial/$name/3")
