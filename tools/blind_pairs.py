@@ -1,6 +1,5 @@
 """Compare methods blind: draw pairs of composites with hidden methods, and score the answers that were written down.
 
-
     python tools/blind_pairs.py draw PORTRAITS BACKGROUNDS FOLDER --key KEY.json [--count 40] [--seed 0] \\
         --method untouched=none,light=0,grain=0 --method before=learned,light=0 --method now=learned
     python tools/blind_pairs.py score ANSWERS.txt KEY.json

@@ -16,14 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..color import luma, srgb_to_linear
+from ..color import LUMA, luma, srgb_to_linear
 from ..relight import sh_basis, smooth
 from .value import Light
 
 SIDE = 48  # [px] longer side of the picture that the light is read from
 _FINER = 3  # times that, at which the picture is brought into linear light
 _GREY = 0.16  # mean luminance of a scene in which a person is exposed as usual
-_LEVEL, _COLOR, _DIRECTION = 0.33, 0.7, 0.75  # powers: how much of the scene's light a camera leaves in a picture
+_LEVEL, _COLOR, _DIRECTION = 0.33, 1.0, 0.9  # powers: how much of the scene's light a camera leaves in a picture
+_FAINT_TINT, _FAINT_DIRECTION = 0.15, 0.12  # so much of each [natural logarithms; share of the mean] may mean nothing
 _LEVELS = (0.5, 1.0)
 _DARK, _DAY = 0.03, 0.15  # mean luminance of scenes that are dark, and that are not
 _FLOOR = 0.004  # added to radiance, so that dark pixels have no strong colour
@@ -53,8 +54,10 @@ def scene_light(
     logs = light[:, 0] / light[:, 0].mean(1, keepdim=True).clamp_min(1e-4)
     mean = light[:, :1].clamp_min(1e-4)
     shape = _DIRECTION * light[:, 1:] / mean
+    shape = shape * _certain(shape.square().sum((1, 2), keepdim=True) / 3, _FAINT_DIRECTION)
     tint = _COLOR * logs.clamp_min(1e-3).log()
-    tint = tint - (tint @ torch.tensor([0.2126, 0.7152, 0.0722]))[:, None]
+    tint = tint - (tint @ torch.tensor(LUMA))[:, None]
+    tint = tint * _certain(tint.square().sum(1, keepdim=True), _FAINT_TINT)
     level = ((bright.view(-1, 1) / _GREY) ** _LEVEL).clamp(*_LEVELS)
     return Light.of(level.log() + tint, shape)
 
@@ -137,6 +140,11 @@ def smooth_each(image: Tensor, sigma: float) -> Tensor:
 def _darkness(bright: Tensor) -> Tensor:
     """1 where a scene of a mean luminance is dark, 0 by day."""
     return 1 - _step(bright.log2(), math.log2(_DARK), math.log2(_DAY))
+
+
+def _certain(square: Tensor, faint: float) -> Tensor:
+    """How far to trust what has a size, given squared: half where it is as small as what means nothing."""
+    return square / (square + faint**2)
 
 
 def _step(value: Tensor, low: float, high: float) -> Tensor:
