@@ -20,7 +20,7 @@ _SEEN = 192  # [px] shorter side from which pictures are thinned before they are
 _GAMMA = 2.2
 _KNEE = 0.8  # sRGB above which a brighter person approaches white smoothly
 _DARKER, _LIGHTER, _TINT = 1.3, 0.7, 0.8  # natural logarithms approached, never reached, of the ratio of light
-_LAMP_EXPOSURE = 0.5  # share of what a lamp adds to the person's brightness that a camera takes off again
+_LAMP_EXPOSURE = 0.8  # share of what a lamp adds to the person's brightness that a camera takes off again
 
 
 @dataclass(frozen=True)

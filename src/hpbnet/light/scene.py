@@ -23,9 +23,10 @@ from .value import Light
 SIDE = 48  # [px] longer side of the picture that the light is read from
 _FINER = 3  # times that, at which the picture is brought into linear light
 _GREY = 0.16  # mean luminance of a scene in which a person is exposed as usual
-_LEVEL, _COLOR, _DIRECTION = 0.33, 1.0, 0.9  # powers: how much of the scene's light a camera leaves in a picture
+_COLOR, _DIRECTION = 1.0, 0.85  # powers: how much of the scene's light a camera leaves in a picture
+_LEVEL, _DARKEST = (0.25, 0.37), (0.56, 0.45)  # likewise, and its least: without and with something bright in sight
+_SOURCES = (0.03, 0.15)  # luminance that a twentieth of a picture exceeds where nothing is bright, and where it is
 _FAINT_TINT, _FAINT_DIRECTION = 0.15, 0.12  # so much of each [natural logarithms; share of the mean] may mean nothing
-_LEVELS = (0.5, 1.0)
 _DARK, _DAY = 0.03, 0.15  # mean luminance of scenes that are dark, and that are not
 _FLOOR = 0.004  # added to radiance, so that dark pixels have no strong colour
 _DIRECTIONS = 256
@@ -58,8 +59,15 @@ def scene_light(
     tint = _COLOR * logs.clamp_min(1e-3).log()
     tint = tint - (tint @ torch.tensor(LUMA))[:, None]
     tint = tint * _certain(tint.square().sum(1, keepdim=True), _FAINT_TINT)
-    level = ((bright.view(-1, 1) / _GREY) ** _LEVEL).clamp(*_LEVELS)
-    return Light.of(level.log() + tint, shape)
+    return Light.of(_level(grey, bright).log() + tint, shape)
+
+
+def _level(grey: Tensor, bright: Tensor) -> Tensor:
+    """How bright a person would be [B,1]; a dark picture that shows nothing bright may be a backdrop, not a night."""
+    peak = grey.flatten(1).quantile(0.95, dim=1, keepdim=True)
+    night = _step(peak.log2(), *(math.log2(value) for value in _SOURCES))
+    power, least = (low + night * (high - low) for low, high in (_LEVEL, _DARKEST))
+    return ((bright.view(-1, 1) / _GREY) ** power).clamp_max(1.0).maximum(least)
 
 
 def shown_light(linear: Tensor, dark: Tensor) -> Tensor:
