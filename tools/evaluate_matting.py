@@ -121,7 +121,7 @@ def measure(name: str, rows: list[Row]) -> dict[str, float]:
         "error": mean(errors, 5),
         "median_error": round(float(np.median(errors)), 5),
         "iou": mean(overlaps, 4),
-        "lost": round(float(np.mean(np.array(overlaps) < LOST)), 4),
+        "lost": mean([float(overlap < LOST) for overlap in overlaps], 4),
         "half_transparent": mean([float(((row.alpha > 0.1) & (row.alpha < 0.9)).mean()) for row in rows], 5),
     } | by_group(name, rows)
 
