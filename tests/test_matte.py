@@ -220,7 +220,7 @@ class Contrary(Disc):
 def test_a_look_at_the_edge_changes_nothing_away_from_it() -> None:
     portrait = disc(300).expand(1, 3, 300, 300).contiguous()
     seen = look(Disc(), portrait, (0, 0, 300, 300), (64, 64))
-    closer = look_at_edge(Contrary(), portrait, seen)
+    closer = look_at_edge(Contrary(), seen)
     before = torch.nn.functional.interpolate(seen.alpha, scale_factor=2.0, mode="bilinear")
     soft = torch.nn.functional.interpolate(((seen.alpha > 0.03) & (seen.alpha < 0.97)).float(), scale_factor=2.0)
     near = torch.nn.functional.max_pool2d(soft, 17, 1, 8) > 0
@@ -235,8 +235,8 @@ def test_a_look_at_the_edge_keeps_what_a_hint_changed() -> None:
     plain = look(Disc(), portrait, (0, 0, 300, 300), (64, 64))
     hinted = plain.alpha.clone()
     hinted[..., :32] = 0.4
-    mended = look_at_edge(Contrary(), portrait, Look(plain.window, plain.small, hinted, plain.alpha))
-    without = look_at_edge(Contrary(), portrait, plain)
+    mended = look_at_edge(Contrary(), plain._replace(alpha=hinted, alone=plain.alpha))
+    without = look_at_edge(Contrary(), plain)
     assert (mended.alpha[..., :62] - 0.4).abs().max() < 1e-6
     assert torch.equal(mended.alpha[..., 66:], without.alpha[..., 66:])
 

@@ -50,6 +50,7 @@ class Look(NamedTuple):
     small: Tensor  # [1,3,h,w]
     alpha: Tensor  # [1,1,h,w]
     alone: Tensor | None = None  # [1,1,h,w] alpha without the hint, where one was given
+    double: Tensor | None = None  # [1,3,2h,2w] the picture at twice the size, where it has as many pixels
 
 
 def estimate_alpha(
@@ -67,14 +68,14 @@ def estimate_alpha(
         squeezed = look(network, portrait, whole, (size, size), hint)
         return refined(squeezed, portrait)
     if not windows or not pays(network, first, windows[0]):
-        return refined(look_at_edge(network, portrait, first), portrait)
+        return refined(look_at_edge(network, first), portrait)
     alpha = torch.zeros_like(portrait[:, :1])
     for number, window in enumerate(windows):
         seen = look_closer(network, portrait, window, first, hint)
         if hint is None and not is_sure(seen.alpha):
             continue
         if number < _FINEST:
-            seen = look_at_edge(network, portrait, seen)
+            seen = look_at_edge(network, seen)
         top, left, bottom, right = seen.window
         part = refined(seen, portrait)
         place = alpha[..., top:bottom, left:right]
@@ -87,13 +88,16 @@ def look(
 ) -> Look:
     """Let the network see a part of a picture at a shape (height, width)."""
     top, left, bottom, right = window
-    small = reduced(portrait[..., top:bottom, left:right], *shape)
+    part, double = portrait[..., top:bottom, left:right], None
+    if part.shape[2] >= 2 * shape[0] and part.shape[3] >= 2 * shape[1]:
+        part = double = reduced(part, 2 * shape[0], 2 * shape[1])
+    small = reduced(part, *shape)
     alpha = infer(network, small)
     if hint is None:
-        return Look(window, small, alpha)
+        return Look(window, small, alpha, None, double)
     marks = reduced(hint[..., top:bottom, left:right], *shape)
     marks = marks.sign() * (marks.abs() > _MARKED)
-    return Look(window, small, _changed_where_marked(alpha, infer(network, small, hint=marks), marks), alpha)
+    return Look(window, small, _changed_where_marked(alpha, infer(network, small, hint=marks), marks), alpha, double)
 
 
 def refined(seen: Look, portrait: Tensor) -> Tensor:
@@ -102,27 +106,24 @@ def refined(seen: Look, portrait: Tensor) -> Tensor:
     return refine_alpha(seen.alpha, seen.small, portrait[..., top:bottom, left:right])
 
 
-def look_at_edge(network: nn.Module, portrait: Tensor, seen: Look) -> Look:
+def look_at_edge(network: nn.Module, seen: Look) -> Look:
     """Look at a part at twice the size, told what was seen, and correct its edge.
 
     A part with fewer pixels is kept as it is, and so is a first look at a very long picture. What a hint changed is
     kept, too, and the hint changes nothing elsewhere.
     """
-    top, left, bottom, right = seen.window
-    height, width = 2 * seen.alpha.shape[2], 2 * seen.alpha.shape[3]
     most = _MOST_EDGE_AREA * cast(int, network.config.size) ** 2
-    if height > bottom - top or width > right - left or height * width > most:
+    if seen.double is None or seen.double[0, 0].numel() > most:
         return seen
-    small = reduced(portrait[..., top:bottom, left:right], height, width)
     before = seen.alpha if seen.alone is None else seen.alone
     told = _doubled(before)
     soft = ((before > _EDGE) & (before < 1 - _EDGE)).float()
     edge = F.interpolate(F.max_pool2d(soft, 2 * _EDGE_REACH + 1, 1, _EDGE_REACH), scale_factor=2.0)
-    alpha = told + _EDGE_SHARE * edge * (infer(network, small, previous=told) - told)
+    alpha = told + _EDGE_SHARE * edge * (infer(network, seen.double, previous=told) - told)
     if seen.alone is not None:
         changed = F.max_pool2d((seen.alpha != before).float(), 3, 1, 1)
         alpha = torch.where(F.interpolate(changed, scale_factor=2.0) > 0, _doubled(seen.alpha), alpha)
-    return Look(seen.window, small, alpha)
+    return Look(seen.window, seen.double, alpha)
 
 
 def _doubled(plane: Tensor) -> Tensor:
@@ -137,8 +138,10 @@ def infer(network: nn.Module, small: Tensor, **told: Tensor) -> Tensor:
         small: [1,3,h,w].
         told: `previous` or `hint`, as the network takes them.
     """
+    kind = next((parameter.dtype for parameter in network.parameters()), torch.float32)
+    told = {name: plane.to(kind) for name, plane in told.items()}
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=native_bfloat16()):
-        logits = network(small.contiguous(memory_format=torch.channels_last), **told)
+        logits = network(small.to(kind, memory_format=torch.channels_last), **told)
     return cast(Tensor, logits.float().sigmoid().clone())
 
 
