@@ -77,11 +77,18 @@ class Composition:
         write_bytes(path, self.encode(format or format_of(path), quality))
 
     def save_layers(self, folder: str | Path) -> None:
-        """Write foreground.png, alpha.png, background.png and grid.safetensors (the tensor `matrix`)."""
+        """Write foreground.png, alpha.png, background.png and grid.safetensors (the tensor `matrix`).
+
+        Where there is a shadow, also shadow.png: black with the shadow's opacity, to lie between the two.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("foreground", "alpha", "background"):
             write_picture(folder / f"{name}.png", getattr(self.layers, name), depth=self.depth)
+        (folder / "shadow.png").unlink(missing_ok=True)  # of another result that was there
+        if self.layers.shadow is not None:
+            shadow = self.layers.full_shadow()
+            write_picture(folder / "shadow.png", shadow.new_zeros(()).expand_as(shadow), shadow, self.depth)
         write_bytes(folder / "grid.safetensors", save({"matrix": self.grid.matrix.contiguous()}))
 
     def to_pil(self) -> Image.Image:

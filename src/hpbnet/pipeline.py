@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .affine_grid import AffineGrid
 from .color import luma
 from .composition import Composition, CutOut
 from .finish import adjust, finish
@@ -31,6 +32,7 @@ from .matte import (
 from .models import allow_fork
 from .options import ClipOptions, ComposeOptions, FrameOptions, HarmonizeOptions, PersonOptions, VideoOptions
 from .settings import changed
+from .shadow import free_below, with_shadow
 
 if TYPE_CHECKING:
     from .video.report import VideoReport
@@ -117,8 +119,11 @@ class Pipeline:
 
         layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
         depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *framing)
+        shadow = options.shadow * free_below(cut_out.alpha)
         del cut_out, scene, canvas  # free the memory of large pictures
-        return self._recolored(layers, options, depth, notices)
+        grid, layers = self._recolored(layers, options)
+        layers = with_shadow(layers, shadow)
+        return Composition(layers.composite(), layers, grid, options, depth, notices)
 
     @torch.no_grad()
     def matte(
@@ -176,7 +181,8 @@ class Pipeline:
         options = changed(HarmonizeOptions, options, settings)
         picture = self._read(composite, "the composite")
         layers = Layers(picture.pixels, self._read_mask(mask, picture, "the composite"), picture.pixels)
-        return self._recolored(layers, options, picture.depth, picture.notices)
+        grid, layers = self._recolored(layers, options)
+        return Composition(layers.composite(), layers, grid, options, picture.depth, picture.notices)
 
     def video(
         self,
@@ -259,15 +265,12 @@ class Pipeline:
             portrait, destination, self.matting, options, mask=mask, alpha_only=alpha_only, progress=progress
         )
 
-    def _recolored(
-        self, layers: Layers, options: HarmonizeOptions, depth: int, notices: tuple[str, ...]
-    ) -> Composition:
-        """Harmonize, recolour, finish and flatten."""
+    def _recolored(self, layers: Layers, options: HarmonizeOptions) -> tuple[AffineGrid, Layers]:
+        """Harmonize, recolour and finish -> the harmonizer's grid, and the layers."""
         grid = self.harmonizer(layers)
         if not grid.matrix.isfinite().all():
             raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
-        layers = finish(layers.recolor(adjust(grid, options)), options)
-        return Composition(layers.composite(), layers, grid, options, depth, notices)
+        return grid, finish(layers.recolor(adjust(grid, options)), options)
 
     def _read(self, source: Source, role: str) -> Picture:
         picture = read_picture(source, self.max_pixels)

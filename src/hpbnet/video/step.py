@@ -13,7 +13,7 @@ from ..matte import Matting
 from ..options import LiveOptions
 from .canvas import FrameWindow, frame_window
 from .cutout import TrackedPerson, move_matte
-from .draw import draw_person
+from .draw import draw_person, draw_shadow
 from .pixels import Floats, Pixels
 from .threads import Clock, now
 from .tone import PACES, Pace, Toner, ToneState, small_layers
@@ -100,12 +100,15 @@ class Composer:
         return FramePlan(person, window, grid), ComposerState(track, tone, window)
 
     def draw(self, frame: Pixels, background: Pixels, plan: FramePlan) -> Pixels:
-        """Make the picture of a plan; bit-equal to the background where nobody is."""
+        """Make the picture of a plan; bit-equal to the background where neither a person nor a shadow is."""
         if plan.person is None or plan.window is None or plan.grid is None:
             return background
         started = now()
         _ = plan.person.alpha  # made when it is first asked for
         started = self.clock.add("edge", started)
+        if self.options.shadow:
+            size = frame.shape[0], frame.shape[1]
+            background = draw_shadow(background, plan.person, plan.window, size, self.options.shadow)
         picture = draw_person(frame, background, plan.person, plan.window, adjust(plan.grid, self.options))
         self.clock.add("draw", started)
         return picture
