@@ -112,6 +112,11 @@ def test_a_frame_that_cuts_a_little_leaves_a_part_of_the_shadow() -> None:
     assert free_below(alpha) == 0.0
 
 
+def test_nobody_throws_no_shadow() -> None:
+    assert with_shadow(layers_of(torch.zeros(1, 1, 60, 80)), 1.0).shadow is None
+    assert with_shadow(layers_of(0.3 * figure()), 1.0).shadow is None
+
+
 def test_each_of_two_people_stands_on_ground_of_its_own() -> None:
     near, far = figure(60, 180, 30), figure(40, 130, 210)
     shadow = with_shadow(layers_of(near + far), 1.0).full_shadow()
@@ -156,5 +161,5 @@ def test_the_layers_hold_the_shadow_as_a_black_layer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [-0.1, 2, "dark", float("nan"), None])
 def test_a_wrong_shadow_is_told_in_one_sentence(value: object) -> None:
-    with pytest.raises(ValueError, match="shadow is .*; expected a number from 0 to 1"):
+    with pytest.raises(ValueError, match=r"shadow is .*; expected a number from 0 to 1"):
         Pipeline(identity)("p.png", "b.png", shadow=value)

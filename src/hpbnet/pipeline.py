@@ -123,6 +123,8 @@ class Pipeline:
         del cut_out, scene, canvas  # free the memory of large pictures
         grid, layers = self._recolored(layers, options)
         layers = with_shadow(layers, shadow)
+        if options.shadow and layers.shadow is None:
+            notices = (*notices, "The lower edge of the person is cut, so there is no shadow on the ground.")
         return Composition(layers.composite(), layers, grid, options, depth, notices)
 
     @torch.no_grad()

@@ -1,9 +1,9 @@
 """The shadow of a person on the ground: a soft dark patch at the feet, and a cast shadow away from the light.
 
-The ground is a plane through the lowest points of the matte, seen at a usual camera's slant. The matte is cut into bands
-by height above the ground, each band is laid onto the ground along the light (a shear and a flattening, one affine map)
-and blurred the more, the higher it was. All of it happens on a small copy. The module knows nothing of walls, stairs
-and of what a person sits on, so a shadow is short and fades with height, and there is none where the feet are not seen.
+The ground is a plane through the lowest points of the matte, seen at a usual camera's slant. The matte is cut into
+bands by height above the ground. Each band is laid onto the ground along the light (a shear and a flattening, one
+affine map) and blurred; the higher it was, the more. All of this happens on a small copy. Walls, stairs and seats are
+not known, so a cast shadow is short and fades with height. There is none where the lower edge of the person is cut.
 """
 
 from dataclasses import dataclass, replace
@@ -118,11 +118,11 @@ def ground_shadow(
 
 def _parts(alpha: Floats) -> list[Floats]:
     """Return the mattes of the people who stand apart from each other, the largest first."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((alpha > 0.5).astype(np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((alpha > 0.5).astype(np.uint8))
     areas = stats[:, cv2.CC_STAT_AREA]
     order = [int(index) for index in np.argsort(-areas[1:]) + 1]
     kept = [index for index in order if areas[index] >= _LEAST_AREA * areas[order[0]]][:_MOST_PARTS]
-    if len(kept) == 1:
+    if len(order) <= 1:
         return [alpha]
     grown = np.ones((3, 3), np.uint8)  # soft edges belong to the part that they surround
     return [alpha * cv2.dilate((labels == index).astype(np.uint8), grown) for index in kept]
