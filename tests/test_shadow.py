@@ -1,6 +1,5 @@
 """Tests of the shadow on the ground: where it falls, how dark it is, and where there is none."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from hpbnet.harmonize import identity
 from hpbnet.layers import Layers
 from hpbnet.pipeline import Pipeline
 from hpbnet.relight import SKY, sphere_light
-from hpbnet.shadow import OVERHEAD, KeyLight, free_below, key_light, with_shadow
+from hpbnet.shadow import OVERHEAD, free_below, key_light, lamp_key, with_shadow
 from scenes import canvas, person
 
 
@@ -27,12 +26,6 @@ def figure(top: int = 40, bottom: int = 160, left: int = 130, height: int = 200,
 def layers_of(alpha: torch.Tensor) -> Layers:
     scene = canvas(*alpha.shape[-2:])
     return Layers(torch.ones_like(scene), alpha, scene)
-
-
-def lamp(azimuth: float, elevation: float = 40.0) -> KeyLight:
-    """A lamp; azimuth 0 is behind the camera, 90 on the right."""
-    across, up = math.radians(azimuth), math.radians(elevation)
-    return KeyLight((math.cos(up) * math.sin(across), -math.cos(up) * math.cos(across), math.sin(up)), 1.0)
 
 
 def centre(shadow: torch.Tensor) -> tuple[float, float]:
@@ -51,7 +44,7 @@ def test_the_ground_is_darkest_at_the_feet_and_untouched_far_from_them() -> None
 
 
 def test_the_picture_is_bit_equal_to_the_background_where_alpha_and_shadow_are_zero() -> None:
-    layers = with_shadow(layers_of(figure()), 1.0, lamp(60))
+    layers = with_shadow(layers_of(figure()), 1.0, lamp_key(60, 40))
     outside = ((layers.alpha == 0) & (layers.full_shadow() == 0)).expand(-1, 3, -1, -1)
     image = layers.composite()
     assert image[outside].equal(layers.background[outside]) and int(outside.sum()) > 3 * 10000
@@ -60,7 +53,7 @@ def test_the_picture_is_bit_equal_to_the_background_where_alpha_and_shadow_are_z
 
 
 def test_the_background_is_multiplied_by_what_the_shadow_leaves() -> None:
-    layers = with_shadow(layers_of(figure()), 1.0, lamp(-60))
+    layers = with_shadow(layers_of(figure()), 1.0, lamp_key(-60, 40))
     expected = torch.lerp(layers.background * (1 - layers.full_shadow()), layers.foreground, layers.alpha)
     assert torch.allclose(layers.composite(), expected, atol=1e-6)
     small = layers.resize(100, 150)
@@ -70,22 +63,25 @@ def test_the_background_is_multiplied_by_what_the_shadow_leaves() -> None:
 @pytest.mark.parametrize(("azimuth", "side"), [(60, -1), (-60, 1), (120, -1), (-120, 1)])
 def test_a_shadow_falls_away_from_the_lamp(azimuth: float, side: int) -> None:
     plain = centre(with_shadow(layers_of(figure()), 1.0).full_shadow())
-    shadow = centre(with_shadow(layers_of(figure()), 1.0, lamp(azimuth)).full_shadow())
+    shadow = centre(with_shadow(layers_of(figure()), 1.0, lamp_key(azimuth, 40)).full_shadow())
     assert side * (shadow[1] - plain[1]) > 20
     assert (shadow[0] > plain[0]) == (abs(azimuth) > 90)  # a lamp behind the person: towards the camera, down
 
 
 def test_a_low_lamp_throws_a_longer_shadow_but_not_beyond_a_limit() -> None:
     def reach(elevation: float) -> int:
-        shadow = with_shadow(layers_of(figure(width=700, left=330)), 1.0, lamp(90, elevation)).full_shadow()
+        shadow = with_shadow(layers_of(figure(width=700, left=330)), 1.0, lamp_key(90, elevation)).full_shadow()
         return 330 - int((shadow[0, 0].amax(dim=0) > 0.02).nonzero()[0])
 
     assert reach(70) < reach(50) < reach(40) < 1.6 * 120
     assert reach(10) == reach(30)
+    below, level = (with_shadow(layers_of(figure()), 1.0, lamp_key(90, up)).full_shadow() for up in (-30, 0))
+    assert below.equal(level) and float(centre(level)[1]) == pytest.approx(149.5, abs=2)  # at the feet only
 
 
 def test_the_amount_is_how_dark_it_is() -> None:
-    half, whole = (with_shadow(layers_of(figure()), amount).full_shadow() for amount in (0.5, 1.0))
+    half, whole = (with_shadow(layers_of(figure()), amount).shadow for amount in (0.5, 1.0))
+    assert half is not None and whole is not None
     lost = 1 - (1 - whole) ** 2.2, 1 - (1 - half) ** 2.2
     assert torch.allclose(lost[0], 2 * lost[1], atol=0.01)
     assert with_shadow(layers_of(figure()), 0.0).shadow is None

@@ -7,7 +7,7 @@ not known, so a cast shadow is short and fades with height. There is none where 
 """
 
 from dataclasses import dataclass, replace
-from math import hypot
+from math import ceil, cos, hypot, radians, sin
 from typing import cast
 
 import cv2
@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .affine_grid import Window
 from .layers import Layers
 
 Floats = NDArray[np.float32]
 Vector = tuple[float, float, float]
 
-_SIDE = 320  # [px] longer side of the copy that the shadow is made on
+_SIDE = 256  # [px] longer side of the copy that the shadow is made on
 _GAMMA = 2.2  # a factor in linear light is about its 1 / 2.2th power in sRGB
 _SLANT = 0.25  # rows on the canvas per unit of depth on the ground: a camera at eye height, four heights away
 _LEAST_SLOPE = 0.1  # of a band laid on the ground, rows per row: a body has depth, too
@@ -38,6 +39,8 @@ _MOST_PARTS = 6
 _LEAST_HEIGHT = 4  # [px] of a person on the small copy
 _CUT_ALPHA, _CUT_WIDTH = 0.5, 0.1  # share of the person's width that a frame cuts, from which there is no shadow at all
 _FAINTEST = 1 / 512  # darkness below this is none
+_LAMP_SHARE = 0.8  # of all light in a scene with a lamp
+_LOWEST = 0.15  # height of a unit vector towards the light, below which the cast shadow fades; at 0 there is none
 _LAMP_RATIO = 2 / 3**0.5  # length of order 1 over order 0 of the light of a single lamp, in relight.py's basis
 
 
@@ -50,6 +53,12 @@ class KeyLight:
 
 
 OVERHEAD = KeyLight()  # soft, from above and a little before the person
+
+
+def lamp_key(azimuth: float, elevation: float) -> KeyLight:
+    """Return the key light of a lamp at an azimuth (0 from the camera, positive to the right) and elevation [deg]."""
+    across, up = radians(azimuth), radians(elevation)
+    return KeyLight((cos(up) * sin(across), -cos(up) * cos(across), sin(up)), _LAMP_SHARE)
 
 
 def key_light(light: Tensor) -> KeyLight:
@@ -169,7 +178,7 @@ def _add_shadow(total: Floats, figure: _Figure, light: KeyLight) -> None:
     x, y, z = light.direction
     length = min(hypot(x, y) / max(z, 1e-3), _LONGEST) / max(hypot(x, y), 1e-6)
     along = -x * length, y * length * _SLANT  # a light from behind (positive Y) throws it towards the camera: down
-    share = min(1.0, _LEAST_CAST + light.share)
+    share = min(1.0, _LEAST_CAST + light.share) * min(1.0, max(0.0, z / _LOWEST))
     softness = 1 + _SOFTER * (1 - light.share)
     for index, depth in enumerate(_CONTACT_DEPTH):
         _lay(total, figure, index, (0.0, 0.0), depth, _CONTACT_BLUR[index])
@@ -190,23 +199,45 @@ def _lay(
     slope = down - figure.tilt * across
     slope = max(abs(slope), _LEAST_SLOPE) * (1 if slope > 0 else -1)
     sigma = max(0.3, blur * figure.height), max(0.3, blur * figure.height / 2)
-    band = figure.alpha * np.maximum(1 - np.abs(figure.band - index), 0) * np.float32(depth)
-
-    # the shadow of (x, line(x) - h) falls on (x + across h, line(x + across h) + slope h)
-    ends = np.array([_BANDS[max(index - 1, 0)], _BANDS[min(index + 1, len(_BANDS) - 1)]]) * figure.height
-    columns = np.add.outer([0, band.shape[1] - 1], across * ends)
-    rows = figure.level + figure.tilt * columns + slope * ends
-    shift_y, shift_x = figure.corner
-    left = max(-shift_x, int(columns.min() - 3 * sigma[0]) - 1)
-    top = max(-shift_y, int(rows.min() - 3 * sigma[1]) - 1)
-    right = min(total.shape[1] - shift_x, int(columns.max() + 3 * sigma[0]) + 2)
-    bottom = min(total.shape[0] - shift_y, int(rows.max() + 3 * sigma[1]) + 2)
-    if left >= right or top >= bottom:
+    top, left, bottom, right = _landing(figure, index, across, slope, sigma, total.shape)
+    if left >= right or top >= bottom or depth == 0:
         return
-    rise = np.array([-figure.tilt, 1.0, -figure.level]) / slope  # height by place on the ground
-    column = np.array([1.0, 0.0, 0.0]) - across * rise
-    back = np.stack([column, figure.tilt * column + np.array([0.0, 0.0, figure.level]) - rise])
-    back[:, 2] += back[:, :2] @ (left, top)
-    laid = cv2.warpAffine(band, back, (right - left, bottom - top), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    soft = cv2.GaussianBlur(laid, (0, 0), sigma[0], sigmaY=sigma[1], borderType=cv2.BORDER_REPLICATE)
-    total[top + shift_y : bottom + shift_y, left + shift_x : right + shift_x] += soft
+    finer = ceil(1 / abs(slope))  # rows are flattened by averaging, not by leaving out
+    back = _way_back(figure, across, slope)
+    back[:, 2] += back[:, :2] @ (left, top + 0.5 / finer - 0.5)
+    back[:, 1] /= finer
+    band = figure.alpha * np.maximum(1 - np.abs(figure.band - index), 0) * np.float32(depth)
+    size, flags = (right - left, bottom - top), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpAffine(band, back, (size[0], size[1] * finer), flags=flags)
+    few = [ceil(side / max(1, int(deviation / 3))) for side, deviation in zip(size, sigma, strict=True)]
+    laid = cv2.resize(laid, few, interpolation=cv2.INTER_AREA)  # a wide blur needs few pixels
+    spread = [deviation * count / side for deviation, count, side in zip(sigma, few, size, strict=True)]
+    laid = cv2.GaussianBlur(laid, (0, 0), spread[0], sigmaY=spread[1], borderType=cv2.BORDER_REPLICATE)
+    row, column = figure.corner
+    here = slice(top + row, bottom + row), slice(left + column, right + column)
+    total[here] += cv2.resize(laid, size, interpolation=cv2.INTER_LINEAR)
+
+
+def _landing(
+    figure: _Figure, index: int, across: float, slope: float, sigma: tuple[float, float], canvas: tuple[int, ...]
+) -> Window:
+    """Find where a band's shadow lands, cut to the canvas [px of the figure's crop].
+
+    The shadow of a point at column x and height h falls on column x + across h, slope h rows below the line there.
+    """
+    ends = np.array([_BANDS[max(index - 1, 0)], _BANDS[min(index + 1, len(_BANDS) - 1)]]) * figure.height
+    columns = np.add.outer([0, figure.alpha.shape[1] - 1], across * ends)
+    rows = figure.level + figure.tilt * columns + slope * ends
+    first_row, first_column = figure.corner
+    top = max(-first_row, int(rows.min() - 3 * sigma[1]) - 1)
+    left = max(-first_column, int(columns.min() - 3 * sigma[0]) - 1)
+    bottom = min(canvas[0] - first_row, int(rows.max() + 3 * sigma[1]) + 2)
+    right = min(canvas[1] - first_column, int(columns.max() + 3 * sigma[0]) + 2)
+    return top, left, bottom, right
+
+
+def _way_back(figure: _Figure, across: float, slope: float) -> NDArray[np.float64]:
+    """Return the 2x3 map from a place on the ground to the point of the matte whose shadow falls there."""
+    height = np.array([-figure.tilt, 1.0, -figure.level]) / slope
+    column = np.array([1.0, 0.0, 0.0]) - across * height
+    return np.stack([column, figure.tilt * column + np.array([0.0, 0.0, figure.level]) - height])
