@@ -9,9 +9,10 @@ from PIL import Image
 
 from hpbnet.harmonize import identity
 from hpbnet.layers import Layers
+from hpbnet.light import Light, lamp_light
 from hpbnet.pipeline import Pipeline
 from hpbnet.relight import SKY, sphere_light
-from hpbnet.shadow import OVERHEAD, free_below, key_light, lamp_key, with_shadow
+from hpbnet.shadow import OVERHEAD, free_below, key_light, lamp_key, main_light, with_shadow
 from scenes import canvas, person
 
 
@@ -136,6 +137,24 @@ def test_the_light_of_a_lamp_has_its_direction_and_share() -> None:
     even = torch.zeros(1, 9, 1)
     even[:, 0] = SKY
     assert key_light(even) == OVERHEAD
+
+
+def test_the_users_lamp_goes_before_the_scenes_light() -> None:
+    scene = lamp_light(-90, 45, (1.0, 1.0, 1.0), 1.0).plus(Light.even()).coefficients
+    assert main_light(None, None) == OVERHEAD
+    assert main_light(scene, None).direction == pytest.approx(lamp_key(-90, 45).direction, abs=1e-5)
+    assert 0.1 < main_light(scene, None).share < 0.9
+    assert main_light(scene, "30,20,#ff8800") == lamp_key(30, 20)
+
+
+def test_a_lamp_of_the_user_throws_the_shadow_in_pictures() -> None:
+    pipeline = Pipeline(identity)
+    portrait, scene = np.full((200, 300, 3), 200, np.uint8), np.full((200, 400, 3), 120, np.uint8)
+    right, left = (
+        pipeline(portrait, scene, mask=figure()[0, 0].numpy(), shadow=1.0, scale=0.5, lamp=lamp).layers.full_shadow()
+        for lamp in ("80,40", "-80,40")
+    )
+    assert centre(right)[1] < 190 < 210 < centre(left)[1]
 
 
 def test_the_layers_hold_the_shadow_as_a_black_layer(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .affine_grid import Window
 from .layers import Layers
+from .options import parse_lamp
 
 Floats = NDArray[np.float32]
 Vector = tuple[float, float, float]
@@ -68,6 +69,14 @@ def key_light(light: Tensor) -> KeyLight:
     if length < 1e-6 or level < 1e-6:
         return OVERHEAD
     return KeyLight((x / length, y / length, z / length), min(1.0, length / level / _LAMP_RATIO))
+
+
+def main_light(scene: Tensor | None, lamp: str | None) -> KeyLight:
+    """Choose what casts the shadow: the user's lamp, else the scene's light [1,9,C], else a soft light from above."""
+    if lamp is not None:
+        given = parse_lamp(lamp)
+        return lamp_key(given.azimuth, given.elevation)
+    return OVERHEAD if scene is None else key_light(scene)
 
 
 def with_shadow(layers: Layers, amount: float, light: KeyLight = OVERHEAD) -> Layers:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..affine_grid import AffineGrid, Window
 from ..layers import enlarge_shadow
-from ..shadow import free_below, ground_shadow, small_size
+from ..shadow import KeyLight, free_below, ground_shadow, small_size
 from .canvas import FrameWindow
 from .cutout import TrackedPerson
 from .grids import crop_grid
@@ -53,6 +53,7 @@ def draw_shadow(
     window: FrameWindow,  # of whole frames
     size: tuple[int, int],  # of the frames, height and width [px]
     amount: float,  # 0 to 1
+    light: KeyLight,  # what casts it
 ) -> Pixels:
     """Draw a person's shadow on a background [h,w,3]; the background itself where the feet are not in sight."""
     height, width = background.shape[:2]
@@ -61,7 +62,7 @@ def draw_shadow(
     amount *= free_below(_plane(alpha))
     if person.region[2] == size[0]:
         amount *= free_below(_plane(person.coarse))
-    darkness = ground_shadow(alpha, amount) if amount > 0 else None
+    darkness = ground_shadow(alpha, amount, light) if amount > 0 else None
     if darkness is None:
         return background
     opacity, (top, left, bottom, right) = enlarge_shadow(_plane(darkness), height, width)

@@ -11,6 +11,7 @@ from ..finish import adjust
 from ..harmonize import Harmonizer
 from ..matte import Matting
 from ..options import LiveOptions
+from ..shadow import OVERHEAD, KeyLight, main_light
 from .canvas import FrameWindow, frame_window
 from .cutout import TrackedPerson, move_matte
 from .draw import draw_person, draw_shadow
@@ -41,6 +42,8 @@ class FramePlan:
     person: TrackedPerson | None = None
     window: FrameWindow | None = None
     grid: AffineGrid | None = None
+    light: AffineGrid | None = None  # what light changes beside it
+    key: KeyLight = OVERHEAD  # what throws the person's shadow
 
 
 class Composer:
@@ -64,7 +67,7 @@ class Composer:
     ) -> None:
         self.options = options
         self.tracker = Tracker(matting, still)
-        self.toner = Toner(harmonizer, pace, options.follow)
+        self.toner = Toner(harmonizer, pace, options)
         self.clock = Clock()
 
     def __call__(
@@ -97,7 +100,8 @@ class Composer:
             lambda: small_layers(person, place, background), background, state.tone, time, track.anew
         )
         self.clock.add("estimate", started)
-        return FramePlan(person, window, grid), ComposerState(track, tone, window)
+        key = main_light(None if tone.scene_light is None else tone.scene_light.coefficients, self.options.lamp)
+        return FramePlan(person, window, grid, tone.shine, key), ComposerState(track, tone, window)
 
     def draw(self, frame: Pixels, background: Pixels, plan: FramePlan) -> Pixels:
         """Make the picture of a plan; bit-equal to the background where neither a person nor a shadow is."""
@@ -108,8 +112,9 @@ class Composer:
         started = self.clock.add("edge", started)
         if self.options.shadow:
             size = frame.shape[0], frame.shape[1]
-            background = draw_shadow(background, plan.person, plan.window, size, self.options.shadow)
-        picture = draw_person(frame, background, plan.person, plan.window, adjust(plan.grid, self.options))
+            background = draw_shadow(background, plan.person, plan.window, size, self.options.shadow, plan.key)
+        grid = adjust(plan.grid, self.options, plan.light)
+        picture = draw_person(frame, background, plan.person, plan.window, grid)
         self.clock.add("draw", started)
         return picture
 
