@@ -49,7 +49,7 @@ _LAMP_RATIO = 2 / 3**0.5  # length of order 1 over order 0 of the light of a sin
 class KeyLight:
     """The light that casts the shadow."""
 
-    direction: Vector = (0.0, -0.35, 0.94)  # unit vector towards it: X right, Y away from the camera, Z up
+    direction: Vector = (0.0, -0.342, 0.94)  # unit vector towards it: X right, Y away from the camera, Z up
     share: float = 0.25  # of all light, 0 (from everywhere) to 1 (one lamp)
 
 
@@ -63,12 +63,15 @@ def lamp_key(azimuth: float, elevation: float) -> KeyLight:
 
 
 def key_light(light: Tensor) -> KeyLight:
-    """Return the direction and share of the main light in a light [1,9,C] of relight.py's convention."""
+    """Return the direction and share of the main light in a light [1,9,C] of relight.py's convention.
+
+    The soft light from above is added to it: a photo of a scene shows little of the sky and of the ceiling.
+    """
     level, y, z, x = light[0, :4].mean(dim=-1).tolist()
-    length = hypot(x, y, z)
-    if length < 1e-6 or level < 1e-6:
-        return OVERHEAD
-    return KeyLight((x / length, y / length, z / length), min(1.0, length / level / _LAMP_RATIO))
+    shares = [part / max(level, 1e-6) / _LAMP_RATIO for part in (x, y, z)]
+    vector = [own + OVERHEAD.share * above for own, above in zip(shares, OVERHEAD.direction, strict=True)]
+    length = max(hypot(*vector), 1e-6)
+    return KeyLight((vector[0] / length, vector[1] / length, vector[2] / length), min(1.0, length))
 
 
 def main_light(scene: Tensor | None, lamp: str | None) -> KeyLight:
