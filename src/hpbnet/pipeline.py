@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .affine_grid import AffineGrid
 from .color import luma
 from .composition import Composition, CutOut
 from .finish import adjust, finish
@@ -18,7 +19,7 @@ from .framing import plan_placement
 from .harmonize import Harmonizer, harmonizer_by_name
 from .image import MAX_PIXELS, Picture, Source, read_mask, read_picture
 from .layers import Layers, fit_background, place
-from .light import light_person
+from .light import Lighting, light_person
 from .matte import (
     MOST_COVERAGE,
     Matting,
@@ -32,6 +33,7 @@ from .matte import (
 from .models import allow_fork
 from .options import ClipOptions, ComposeOptions, FrameOptions, HarmonizeOptions, PersonOptions, VideoOptions
 from .settings import changed
+from .shadow import free_below, main_light, with_shadow
 
 if TYPE_CHECKING:
     from .video.report import VideoReport
@@ -118,8 +120,15 @@ class Pipeline:
 
         layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
         depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *framing)
+        shadow = options.shadow * free_below(cut_out.alpha)
         del cut_out, scene, canvas  # free the memory of large pictures
-        return self._recolored(layers, options, depth, notices)
+        grid, layers, light = self._recolored(layers, options)
+        layers = with_shadow(
+            layers, shadow, main_light(None if light is None else light.scene.coefficients, options.lamp)
+        )
+        if options.shadow and layers.shadow is None:
+            notices = (*notices, "The lower edge of the person is cut, so there is no shadow on the ground.")
+        return Composition(layers.composite(), layers, grid, options, depth, notices, light)
 
     @torch.no_grad()
     def matte(
@@ -177,7 +186,8 @@ class Pipeline:
         options = changed(HarmonizeOptions, options, settings)
         picture = self._read(composite, "the composite")
         layers = Layers(picture.pixels, self._read_mask(mask, picture, "the composite"), picture.pixels)
-        return self._recolored(layers, options, picture.depth, picture.notices)
+        grid, layers, light = self._recolored(layers, options)
+        return Composition(layers.composite(), layers, grid, options, picture.depth, picture.notices, light)
 
     def video(
         self,
@@ -260,17 +270,14 @@ class Pipeline:
             portrait, destination, self.matting, options, mask=mask, alpha_only=alpha_only, progress=progress
         )
 
-    def _recolored(
-        self, layers: Layers, options: HarmonizeOptions, depth: int, notices: tuple[str, ...]
-    ) -> Composition:
-        """Harmonize, light, recolour, finish and flatten."""
+    def _recolored(self, layers: Layers, options: HarmonizeOptions) -> tuple[AffineGrid, Layers, Lighting | None]:
+        """Harmonize, light, recolour and finish -> the harmonizer's grid, the layers, and the light."""
         grid = self.harmonizer(layers)
         if not grid.matrix.isfinite().all():
             raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
         light = light_person(layers, options)
         layers = layers.recolor(adjust(grid, options, None if light is None else light.grid))
-        layers = finish(layers, options)
-        return Composition(layers.composite(), layers, grid, options, depth, notices, light)
+        return grid, finish(layers, options), light
 
     def _read(self, source: Source, role: str) -> Picture:
         picture = read_picture(source, self.max_pixels)
