@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .affine_grid import AffineGrid
 from .color import luma
 from .composition import Composition, CutOut
 from .finish import adjust, finish
@@ -29,7 +30,15 @@ from .matte import (
     matting_by_name,
 )
 from .models import allow_fork
-from .options import ClipOptions, ComposeOptions, FrameOptions, HarmonizeOptions, PersonOptions, VideoOptions
+from .options import (
+    ClipOptions,
+    ComposeOptions,
+    FrameOptions,
+    HarmonizeOptions,
+    PersonOptions,
+    PlacementOptions,
+    VideoOptions,
+)
 from .settings import changed
 
 if TYPE_CHECKING:
@@ -110,19 +119,17 @@ class Pipeline:
         """
         options = changed(ComposeOptions, options, settings)
         cut_out = self.matte(portrait, mask, hint, options.person)
-        scene = self._read(background, "the background")
-        opaque = () if scene.alpha is None else ("The background's transparency was ignored.",)
-        canvas = fit_background(scene.pixels, options.size, options.fit, options.blur)
-        placement, framing = plan_placement(cut_out.alpha, canvas, options)
+        canvas = self.canvas(background, options)
+        placement, framing = plan_placement(cut_out.alpha, canvas.pixels, options)
 
-        layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
-        depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *framing)
-        del cut_out, scene, canvas  # free the memory of large pictures
-        return self._recolored(layers, options, depth, notices)
+        layers = place(cut_out.foreground, cut_out.alpha, canvas.pixels, placement)
+        depth, notices = max(cut_out.depth, canvas.depth), (*cut_out.notices, *canvas.notices, *framing)
+        del cut_out, canvas  # free the memory of large pictures
+        return self.recolor(layers, self.estimate(layers), options, depth, notices)
 
     @torch.no_grad()
     def matte(
-        self, portrait: Source, mask: Source | None = None, hint: Source | None = None, person: str = "all"
+        self, portrait: Source | Picture, mask: Source | None = None, hint: Source | None = None, person: str = "all"
     ) -> CutOut:
         """Cut the person out: by the mask, else by the portrait's transparency, else by the matting network.
 
@@ -158,6 +165,44 @@ class Pipeline:
         return CutOut(foreground, alpha, picture.depth, (*notices, *matte_notices(alpha)))
 
     @torch.no_grad()
+    def canvas(self, background: Source | Picture, options: PlacementOptions) -> Picture:
+        """Make the canvas of a background: cropped or extended to the result's size, and blurred.
+
+        Raises:
+            ValueError: the picture cannot be read, or is too small.
+            OSError: the file cannot be opened.
+        """
+        scene = self._read(background, "the background")
+        opaque = () if scene.alpha is None else ("The background's transparency was ignored.",)
+        pixels = fit_background(scene.pixels, options.size, options.fit, options.blur)
+        return Picture(pixels, None, scene.depth, (*scene.notices, *opaque))
+
+    @torch.no_grad()
+    def estimate(self, layers: Layers) -> AffineGrid:
+        """Ask the harmonizer for the colour change of layers.
+
+        Raises:
+            ValueError: its answer is not finite.
+        """
+        grid = self.harmonizer(layers)
+        if not grid.matrix.isfinite().all():
+            raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
+        return grid
+
+    @torch.no_grad()
+    def recolor(
+        self,
+        layers: Layers,
+        grid: AffineGrid,  # of `estimate`
+        options: HarmonizeOptions,
+        depth: int = 8,
+        notices: tuple[str, ...] = (),
+    ) -> Composition:
+        """Recolour layers by the harmonizer's grid and the user's wishes, finish and flatten."""
+        layers = finish(layers.recolor(adjust(grid, options)), options)
+        return Composition(layers.composite(), layers, grid, options, depth, notices)
+
+    @torch.no_grad()
     def harmonize(
         self, composite: Source, mask: Source, options: HarmonizeOptions | None = None, **settings: object
     ) -> Composition:
@@ -176,7 +221,7 @@ class Pipeline:
         options = changed(HarmonizeOptions, options, settings)
         picture = self._read(composite, "the composite")
         layers = Layers(picture.pixels, self._read_mask(mask, picture, "the composite"), picture.pixels)
-        return self._recolored(layers, options, picture.depth, picture.notices)
+        return self.recolor(layers, self.estimate(layers), options, picture.depth, picture.notices)
 
     def video(
         self,
@@ -259,17 +304,7 @@ class Pipeline:
             portrait, destination, self.matting, options, mask=mask, alpha_only=alpha_only, progress=progress
         )
 
-    def _recolored(
-        self, layers: Layers, options: HarmonizeOptions, depth: int, notices: tuple[str, ...]
-    ) -> Composition:
-        """Harmonize, recolour, finish and flatten."""
-        grid = self.harmonizer(layers)
-        if not grid.matrix.isfinite().all():
-            raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
-        layers = finish(layers.recolor(adjust(grid, options)), options)
-        return Composition(layers.composite(), layers, grid, options, depth, notices)
-
-    def _read(self, source: Source, role: str) -> Picture:
+    def _read(self, source: Source | Picture, role: str) -> Picture:
         picture = read_picture(source, self.max_pixels)
         height, width = picture.size
         if min(height, width) < _LEAST_SIDE:
