@@ -4,9 +4,9 @@ This module holds the order of the steps. Each step is implemented in a module o
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ from .settings import changed
 if TYPE_CHECKING:
     from .video.report import VideoReport
     from .video.run import ComposedFrame, Progress
+
+Result = TypeVar("Result")
 
 DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
@@ -91,7 +93,6 @@ class Pipeline:
         network = None if matting is None else _load_matting(matting)
         return cls(_load_harmonizer(harmonizer or DEFAULT_HARMONIZER), network, max_pixels)
 
-    @torch.no_grad()
     def __call__(
         self,
         portrait: Source,
@@ -117,15 +118,30 @@ class Pipeline:
             ValueError: a picture cannot be read, an option is unknown or out of range, or no person is found.
             OSError: a file cannot be opened.
         """
-        options = changed(ComposeOptions, options, settings)
+        return run_steps(self.steps(portrait, background, changed(ComposeOptions, options, settings), mask, hint))
+
+    @torch.no_grad()
+    def steps(
+        self,
+        portrait: Source,
+        background: Source,
+        options: ComposeOptions,
+        mask: Source | None = None,
+        hint: Source | None = None,
+    ) -> Generator[None, None, Composition]:
+        """Compose as a call does, and yield between the steps, so that the work can be stopped there."""
         cut_out = self.matte(portrait, mask, hint, options.person)
+        yield
         canvas = self.canvas(background, options)
         placement, framing = plan_placement(cut_out.alpha, canvas.pixels, options)
-
+        yield
         layers = place(cut_out.foreground, cut_out.alpha, canvas.pixels, placement)
         depth, notices = max(cut_out.depth, canvas.depth), (*cut_out.notices, *canvas.notices, *framing)
         del cut_out, canvas  # free the memory of large pictures
-        return self.recolor(layers, self.estimate(layers), options, depth, notices)
+        yield
+        grid = self.estimate(layers)
+        yield
+        return self.recolor(layers, grid, options, depth, notices)
 
     @torch.no_grad()
     def matte(
@@ -341,3 +357,20 @@ class Pipeline:
             )
         check_visible(mask, "the mask")
         return mask
+
+
+def run_steps(steps: Generator[None, None, Result], between: Callable[[], None] | None = None) -> Result:
+    """Run the steps of `Pipeline.steps` to their end and return the result.
+
+    Args:
+        steps: what to run.
+        between: called between two steps; an error that it raises stops the work.
+    """
+    try:
+        while True:
+            next(steps)
+            if between is not None:
+                between()
+    except StopIteration as end:
+        result: Result = end.value
+        return result
