@@ -123,8 +123,8 @@ class Pipeline:
     @torch.no_grad()
     def steps(
         self,
-        portrait: Source,
-        background: Source,
+        portrait: Source | Picture,
+        background: Source | Picture,
         options: ComposeOptions,
         mask: Source | None = None,
         hint: Source | None = None,
