@@ -1,0 +1,256 @@
+// The state of the page: document, session, stage and tools, and what follows when one of them changes.
+
+import { Problem, getJson, send } from "./api.js";
+import { BrushTool } from "./brush-tool.js";
+import { Clip } from "./clip.js";
+import { Controls } from "./controls.js";
+import { find, wait } from "./dom.js";
+import { Gestures } from "./gestures.js";
+import { History } from "./history.js";
+import { Live } from "./live.js";
+import { Messages } from "./messages.js";
+import { MoveTool } from "./move-tool.js";
+import { Previewer, untouched } from "./previewer.js";
+import { fieldsOf, known } from "./schema.js";
+import { Session } from "./session.js";
+import { Stage } from "./stage.js";
+
+const SIDES = [1280, 1800, 2560, 3600, 5120, 8192]; // [px] of previews that are asked for
+const RETRY = 1500; // [ms] between two looks for a server that does not answer
+
+export class App extends EventTarget {
+  history = new History();
+  session = new Session();
+  messages = new Messages();
+  live = new Live();
+  clip = new Clip();
+  #schemas = {}; // "picture", "video" and "live" -> fields by name
+  #kind = ""; // of the schema that the controls show
+  #isRetrying = false;
+
+  constructor() {
+    super();
+    this.stage = new Stage(find("#canvas"));
+    this.previewer = new Previewer(this.session, () => this.#wanted());
+    this.move = new MoveTool(this.stage, this.history, () => this.previewer.result);
+    this.brush = new BrushTool(this.stage, this.history, this.session, (problem) => this.fail(problem));
+    this.gestures = new Gestures(this.stage, () => (this.stage.brush ? this.brush : this.move));
+    this.controls = new Controls(find("#controls"), this.history, () => this.move.person ?? {});
+    this.history.addEventListener("change", () => this.#changed());
+    this.session.addEventListener("sent", () => this.update());
+    this.previewer.addEventListener("result", () => this.#show());
+    this.previewer.addEventListener("busy", ({ detail }) => this.messages.busy("preview", detail));
+    this.previewer.addEventListener("problem", ({ detail }) => this.fail(detail));
+    this.stage.canvas.addEventListener("view", () => this.previewer.poke());
+    this.live.addEventListener("frame", ({ detail }) => this.#showFrame(detail));
+    this.live.addEventListener("stop", () => this.#stopped());
+    this.live.addEventListener("problem", ({ detail }) => this.fail(detail));
+  }
+
+  /** Ask the server what it offers; wait for it where it does not answer yet. */
+  async begin() {
+    for (;;) {
+      try {
+        const [options, networks] = await Promise.all([getJson("v1/options"), getJson("v1/networks")]);
+        for (const kind of ["picture", "video", "live"]) {
+          if (options[kind]) this.#schemas[kind] = fieldsOf(options[kind], networks);
+        }
+        break;
+      } catch (problem) {
+        this.messages.problem(problem, "silent");
+        await wait(RETRY);
+      }
+    }
+    this.messages.solved("silent");
+    this.update();
+  }
+
+  get document() {
+    return this.history.present;
+  }
+
+  get isVideo() {
+    return ["portrait", "background"].some(
+      (role) => this.document[role] && this.session.facts[role]?.kind === "video",
+    );
+  }
+
+  get #fields() {
+    return this.#schemas[this.live.isOn ? "live" : this.isVideo ? "video" : "picture"] ?? {};
+  }
+
+  /** The document's settings that the server knows for what is made. */
+  get settings() {
+    return known(this.document.settings, this.#fields);
+  }
+
+  get isReady() {
+    return Boolean(this.document.portrait && this.document.background);
+  }
+
+  #wanted() {
+    const { width, height } = this.stage.view.rect;
+    const seen = Math.max(width, height) * this.stage.view.stage.density;
+    const side = this.stage.brush ? SIDES[0] : (SIDES.find((each) => each >= seen) ?? SIDES.at(-1));
+    const isCompared = this.stage.compare !== null && !this.stage.brush;
+    const before = isCompared ? untouched(this.settings, this.#fields) : null;
+    return { document: this.document, settings: this.settings, before, side };
+  }
+
+  #changed() {
+    this.messages.solved("problem");
+    this.update();
+    this.previewer.touch();
+    if (this.stage.brush) this.brush.refresh();
+    if (this.live.isOn) this.live.send(this.settings);
+    this.stage.draw();
+  }
+
+  /** Bring the page in line with the document. */
+  update() {
+    const { portrait, background } = this.document;
+    const { dataset } = document.body;
+    dataset.state = this.isReady || this.live.isOn ? "ready" : "empty";
+    for (const [name, isOn] of Object.entries({
+      portrait, background, video: this.isVideo && this.isReady && !this.live.isOn, live: this.live.isOn,
+    })) {
+      if (isOn) dataset[name] = "";
+      else delete dataset[name];
+    }
+    const kind = this.live.isOn ? "live" : this.isVideo ? "video" : "picture";
+    if (kind !== this.#kind && this.#schemas[kind]) {
+      this.#kind = kind;
+      this.controls.build(this.#fields);
+    } else {
+      this.controls.show();
+    }
+    this.dispatchEvent(new Event("update"));
+  }
+
+  #show() {
+    if (this.live.isOn) return;
+    const { result, before } = this.previewer;
+    this.messages.solved("silent");
+    this.stage.picture = result?.bitmap ?? null;
+    this.stage.before = before?.bitmap ?? null;
+    if (result) {
+      const { content } = this.stage.view;
+      if (!this.stage.brush) this.stage.view.content = result.size;
+      if (content.width !== result.size.width || content.height !== result.size.height) this.stage.viewChanged();
+      const facts = ["portrait", "background", "mask"].flatMap((role) => this.session.facts[role]?.notices ?? []);
+      this.messages.notices([...facts, ...result.notices]);
+      if (this.stage.person) this.stage.person = this.move.person?.box ?? null;
+      if (result.document === this.document) this.controls.show();
+    } else {
+      this.messages.notices([]);
+    }
+    this.stage.draw();
+    this.dispatchEvent(new Event("shown"));
+  }
+
+  #showFrame(bitmap) {
+    this.stage.picture = bitmap;
+    this.stage.person = null;
+    const { content } = this.stage.view;
+    this.stage.view.content = { width: bitmap.width, height: bitmap.height };
+    if (content.width !== bitmap.width || content.height !== bitmap.height) this.stage.viewChanged();
+    this.stage.draw();
+    find("#live-rate").textContent = `Live, ${Math.round(this.live.rate)} pictures a second`;
+  }
+
+  /** Compose the camera's picture live, or stop. */
+  async toggleLive() {
+    if (this.live.isOn) return this.live.stop();
+    try {
+      this.toggleBrush(false);
+      this.setCompare(null);
+      await this.session.ensure(this.document);
+      await this.live.start(`studio/live/${this.session.id}`, known(this.document.settings, this.#schemas.live ?? {}));
+      this.messages.notices([]);
+    } catch (problem) {
+      this.live.stop();
+      this.fail(problem);
+    }
+    return this.update();
+  }
+
+  #stopped() {
+    this.stage.picture = null;
+    this.update();
+    this.#show();
+  }
+
+  toggleBrush(isOn = !this.stage.brush) {
+    this.stage.brush = isOn && this.document.portrait && !this.live.isOn ? this.brush : null;
+    this.stage.person = null;
+    this.stage.canvas.style.cursor = "";
+    if (this.stage.brush) {
+      const { width, height } = this.session.facts.portrait ?? { width: 1, height: 1 };
+      this.stage.view.content = { width, height };
+      this.brush.refresh();
+    }
+    this.stage.viewChanged();
+    this.update();
+  }
+
+  setCompare(share) {
+    this.stage.compare = share;
+    this.stage.viewChanged();
+    this.update();
+  }
+
+  /** Have the video made. */
+  async makeVideo() {
+    if (this.clip.isWorking) return;
+    try {
+      await this.clip.make(() =>
+        this.session.request(this.document, "POST", "video", { json: { settings: this.settings } }));
+    } catch (problem) {
+      this.fail(problem);
+    }
+  }
+
+  /** Say what is wrong, and set right what can be: a refused picture goes, a silent server is waited for. */
+  fail(problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    const { role, status } = problem;
+    if (status === 0 && problem.isSilent) {
+      this.messages.problem(problem, "silent");
+      this.#awaitServer();
+      return;
+    }
+    const actions = [];
+    if (role && status !== 0) {
+      this.history.amend({ [role]: role === "strokes" ? this.document.strokes.slice(0, -1) : this.session.held(role) });
+      if (role !== "strokes") actions.push(["Choose another file", () => find(`#file-${role}`).click()]);
+    } else if (this.isReady && /nobody|no person/i.test(problem.detail)) {
+      actions.push(["Swap the two pictures", () => this.swap()], ["Choose another portrait", () => find("#file-portrait").click()]);
+    }
+    this.messages.problem(problem, role ? `refused-${role}` : "problem", actions);
+  }
+
+  async #awaitServer() {
+    if (this.#isRetrying) return;
+    this.#isRetrying = true;
+    for (let isBack = false; !isBack; ) {
+      await wait(RETRY);
+      isBack = await send("GET", "health").then(() => true, () => false);
+    }
+    this.#isRetrying = false;
+    this.messages.solved("silent");
+    this.previewer.touch();
+    if (this.stage.brush) this.brush.refresh();
+  }
+
+  swap() {
+    const { portrait, background } = this.document;
+    this.history.change({ portrait: background, background: portrait, mask: null, strokes: Object.freeze([]) });
+  }
+
+  /** Put sources in their places; what belonged to the old portrait goes. */
+  give(sources) {
+    for (const role of Object.keys(sources)) this.messages.solved(`refused-${role}`);
+    const isNew = "portrait" in sources || "mask" in sources;
+    this.history.change({ ...(isNew && { mask: null, strokes: Object.freeze([]) }), ...sources });
+  }
+}
