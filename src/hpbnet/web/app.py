@@ -6,19 +6,24 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from .. import __version__
 from ..pipeline import Pipeline
+from .api import api_routes
+from .docs_page import STYLE, render_docs
 from .guard import Access, Guard
 from .info import info_routes
 from .limits import Limits
+from .live import live_routes
 from .problems import Problem, add_problems
+from .results import result_routes
 from .server import Server
 from .studio import studio_routes
+from .videos import video_routes
 
 STATIC = Path(__file__).parent / "static"
 _SWEEP_SECONDS = 30.0  # between two looks for what has expired
@@ -45,9 +50,11 @@ def create_app(pipeline: Pipeline, limits: Limits | None = None, access: Access 
     )
     app.state.server = server
     add_problems(app)
-    for routes in (info_routes, studio_routes):
+    for routes in (api_routes, video_routes, info_routes, studio_routes, result_routes, live_routes):
         app.include_router(routes(server))
     app.add_route("/", _page)
+    app.add_route("/docs", lambda request: HTMLResponse(render_docs(app, str(request.base_url).rstrip("/"))))
+    app.add_route("/docs.css", lambda request: Response(STYLE, media_type="text/css"))
     app.mount("/static", _Static(directory=STATIC, check_dir=False))
     if access.origins:
         app.add_middleware(

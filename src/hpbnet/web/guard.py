@@ -5,8 +5,8 @@ Plain ASGI, so that bodies are counted while they are read, and websockets are g
 
 import asyncio
 import hmac
+import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
@@ -22,6 +22,7 @@ from .problems import Problem
 
 COOKIE = "hpbnet-token"
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_PLAIN_HOST = re.compile(r"[\w.:\[\]-]{1,260}", re.ASCII)
 _OPEN = ("/health",)  # answers without a token
 _PATIENCE = 60.0  # [s] without a byte after which a body is taken to be given up
 _POLICY = (
@@ -151,7 +152,7 @@ class Guard:
         """Refuse other hosts, other sites' pages, and clients without the token."""
         if not self.access.knows_host(headers.get("host", "")):
             raise Problem(421, f"this server is not {headers.get('host', '')[:100]!r}; open it as http://127.0.0.1")
-        scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
+        scheme = "https" if scope["scheme"] in ("https", "wss") else "http"
         looks = scope["type"] == "http" and scope["method"] in _SAFE and headers.get("sec-fetch-mode") == "navigate"
         if not looks and not self.access.allows_origin(headers, scheme):
             raise Problem(403, "a page of another website asked; start the server with --allow-origin to let it")
@@ -161,7 +162,7 @@ class Guard:
         if not self.access.knows_token(_token(headers)):
             raise Problem(
                 401,
-                "this server needs its token: send it as `Authorization: Bearer TOKEN`, or open the page as /?token=TOKEN",
+                "this server needs its token: send `Authorization: Bearer TOKEN`, or open the page as /?token=TOKEN",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
@@ -207,7 +208,7 @@ class Guard:
 
     def _add_headers(self, headers: MutableHeaders, asked: Headers, scope: Scope) -> None:
         host = asked.get("host", "")
-        sockets = f" ws://{host} wss://{host}" if _host_name(host) else ""
+        sockets = f" ws://{host} wss://{host}" if _PLAIN_HOST.fullmatch(host) else ""
         headers["Content-Security-Policy"] = _POLICY.format(sockets=sockets)
         for name, value in _HEADERS.items():
             headers[name] = value

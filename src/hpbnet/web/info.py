@@ -42,7 +42,7 @@ def info_routes(server: Server) -> APIRouter:
         return PlainTextResponse(server.metrics.to_text(gauges), media_type="text/plain; version=0.0.4")
 
     @router.get("/studio/examples", tags=["studio"])
-    async def examples() -> dict[str, object]:
+    def examples() -> dict[str, object]:
         """Return the names and titles of pictures to try."""
         return list_examples()
 

@@ -23,8 +23,12 @@ from .workers import GoOn
 _LEAST_SIDE = 16  # [px] that the pipeline asks for
 _SIDES = (1280, 2560, 5120)  # [px] longer sides to which portraits and backgrounds are reduced; else they stay
 _BOX_ALPHA = 0.1  # as in framing
+SIDE, LEAST_SIDE, MOST_SIDE = 1280, 16, 8192  # [px] longer side of a preview: unless told otherwise, least, most
+PREVIEW_QUALITY = 88  # of JPEG
 Value = TypeVar("Value")
 Size = tuple[int, int]  # height and width [px]
+Box = tuple[float, float, float, float]  # left, top, width, height, as shares of the result; may reach beyond it
+Framing = tuple[float, float, float]  # the options scale, x and y
 Networks = tuple[Hashable, Hashable]  # names of the pipeline's harmonizer and matting
 
 
@@ -52,8 +56,8 @@ class Placed:
     """Layers of a reduced size, where the person lies in them, and what is to be said of it."""
 
     layers: Layers
-    box: tuple[float, float, float, float]  # left, top, width, height, as shares of the result; may reach beyond it
-    framing: tuple[float, float, float]  # scale, x and y in force
+    box: Box
+    framing: Framing  # in force, given or automatic
     notices: tuple[str, ...]
 
 
@@ -93,15 +97,15 @@ class Preview:
         cut_out = self.cut_out(pipeline, networks, subject, options.person, side)
         go_on()
         canvas_key = (background.version, small, options.size, options.fit, options.blur)
-        canvas = self._keep("canvas", canvas_key, lambda: self._canvas(pipeline, background, options, result, small))
+        canvas = self.keep("canvas", canvas_key, lambda: self._canvas(pipeline, background, options, result, small))
         go_on()
         cut_key = self._key("cut-out")
         place_key = (cut_key, canvas_key, options.flip, options.scale, options.x, options.y)
-        placed = self._keep(
+        placed = self.keep(
             "placed", place_key, lambda: _placed(cut_out, canvas, options, result, subject.portrait.size)
         )
         go_on()
-        grid = self._keep("grid", (place_key, networks), lambda: pipeline.estimate(placed.layers))
+        grid = self.keep("grid", (place_key, networks), lambda: pipeline.estimate(placed.layers))
         go_on()
         depth, notices = max(cut_out.depth, canvas.depth), (*cut_out.notices, *canvas.notices, *placed.notices)
         return Shown(pipeline.recolor(placed.layers, grid, options, depth, notices), placed, result)
@@ -117,13 +121,13 @@ class Preview:
             return pipeline.matte(portrait, mask, hint, person)
 
         key = (subject.portrait.version, subject.versions, person, networks[1], portrait.size)
-        return self._keep("cut-out", key, make)
+        return self.keep("cut-out", key, make)
 
     def reduced(self, name: str, origin: Origin, side: int) -> Picture:
         """Return a picture, reduced to a little more than the longer side [px] that is asked for."""
         wanted = next((each for each in _SIDES if each >= min(side, max(origin.size))), max(origin.size))
         goal = fitted(origin.size, wanted)
-        return self._keep(name, (origin.version, goal), lambda: reduce_picture(origin.read(), goal))
+        return self.keep(name, (origin.version, goal), lambda: reduce_picture(origin.read(), goal))
 
     def keep_reduced(self, name: str, version: Hashable, picture: Picture) -> None:
         """Keep the reduced copy of a picture that is decoded anyway."""
@@ -141,7 +145,8 @@ class Preview:
         picture = self.reduced("background", background, max(small))
         return pipeline.canvas(picture, replace(options, size=small[::-1], fit=fit, blur=blur))
 
-    def _keep(self, name: str, key: Hashable, make: Callable[[], Value]) -> Value:
+    def keep(self, name: str, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return what was made under a name, or make it where its key is another now."""
         kept = self._kept.get(name)
         if kept is None or kept[0] != key:
             self._kept.pop(name, None)  # its memory is free while the next is made
@@ -181,9 +186,7 @@ def _placed(cut_out: CutOut, canvas: Picture, options: ComposeOptions, full: Siz
     return Placed(layers, *_framing(cut_out.alpha, plan, full), notices)
 
 
-def _framing(
-    alpha: Tensor, plan: Placement, full: Size
-) -> tuple[tuple[float, float, float, float], tuple[float, float, float]]:
+def _framing(alpha: Tensor, plan: Placement, full: Size) -> tuple[Box, Framing]:
     """Express a placement as the person's box, and as the options scale, x and y."""
     box = box_of(alpha.flip(-1) if plan.flip else alpha, _BOX_ALPHA)
     source, target = plan.source, plan.target

@@ -1,7 +1,7 @@
 """Errors as `application/problem+json` [RFC 9457]: a status, a title and one sentence that says what to do."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -58,23 +58,38 @@ def to_problem(error: Exception) -> Problem:
     """Turn any error into the problem that is told: a user's mistake in its own words, a fault of ours without."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, HTTPException):
-        return Problem(error.status_code, str(error.detail), headers=error.headers)
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return Problem(422, f"{where}: {first['msg']}")
-    if isinstance(error, MemoryError):
-        return Problem(503, "the pictures do not fit into the memory; give smaller ones")
-    if isinstance(error, ValueError):
-        return Problem(422, describe(error))
-    if isinstance(error, FileNotFoundError):
-        return Problem(404, "what this needs is not there any more; the session may have ended")
-    if isinstance(error, OSError):
-        _log.warning("a file cannot be read or written", exc_info=error)
-        return Problem(507, f"a temporary file cannot be written or read: {error.strerror or 'unknown reason'}")
+    for kind, make in _KINDS:
+        if isinstance(error, kind):
+            return make(error)
     _log.error("a request failed", exc_info=error)
     return Problem(500, "something went wrong in the server; its log says what")
+
+
+def _of_framework(error: Exception) -> Problem:
+    assert isinstance(error, HTTPException)
+    return Problem(error.status_code, str(error.detail), headers=error.headers)
+
+
+def _of_parameter(error: Exception) -> Problem:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return Problem(422, f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}")
+
+
+def _of_file(error: Exception) -> Problem:
+    _log.warning("a file cannot be read or written", exc_info=error)
+    reason = describe(error) if not isinstance(error, OSError) else error.strerror or "unknown reason"
+    return Problem(507, f"a temporary file cannot be written or read: {reason}")
+
+
+_KINDS: tuple[tuple[type[Exception], Callable[[Exception], Problem]], ...] = (
+    (HTTPException, _of_framework),
+    (RequestValidationError, _of_parameter),
+    (MemoryError, lambda _: Problem(503, "the pictures do not fit into the memory; give smaller ones")),
+    (ValueError, lambda error: Problem(422, describe(error))),
+    (FileNotFoundError, lambda _: Problem(404, "what this needs is not there any more; the session may have ended")),
+    (OSError, _of_file),
+)
 
 
 async def _answer(_: Request, error: Exception) -> JSONResponse:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Literal, TypeVar, get_args, get_origin
+from typing import Literal, TypeVar, cast, get_args, get_origin
 
 from ..options import ComposeOptions, HarmonizeOptions, LiveOptions, PersonOptions, VideoOptions
 from ..recipe import NETWORKS
@@ -39,7 +39,7 @@ def _property(field: "dataclasses.Field[object]") -> dict[str, object]:
         described |= _type("array", field.default)
         described |= {"items": {"type": _TYPES[items[0]], **limits}, "minItems": len(items), "maxItems": len(items)}
     else:
-        described |= _type(_TYPES[kind], field.default) | limits
+        described |= _type(_TYPES[cast(type, kind)], field.default) | limits
     return described | {"default": field.default}
 
 
@@ -53,7 +53,7 @@ def _null(default: object) -> list[None]:
 
 def known_names(*settings: type) -> list[str]:
     """Return the names of the networks and of the settings' fields."""
-    fields = [field.name for kind in settings for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    fields = [field.name for kind in settings for field in dataclasses.fields(kind)]
     return [*NETWORKS, *dict.fromkeys(fields)]
 
 
@@ -109,3 +109,25 @@ def _value(field: "dataclasses.Field[object]", text: str) -> object:
     except (ValueError, RecursionError):
         return text[:60]  # the check of the settings says what is expected
     return value
+
+
+def request_body(
+    files: tuple[str, ...], needed: tuple[str, ...], settings: type, formats: tuple[str, ...] = ()
+) -> dict[str, object]:
+    """Describe a request for OpenAPI: files and settings as a form, or as JSON with the files as base64."""
+    values = cast(dict[str, object], schema_of(settings)["properties"])
+    output: dict[str, object] = {}
+    if formats:
+        output["format"] = {"type": "string", "enum": list(formats), "default": "png", "description": "Of the answer."}
+        quality = {"type": "integer", "minimum": 1, "maximum": 100, "default": 95}
+        output["quality"] = quality | {"description": "Of jpg, webp and avif."}
+    names = {name: {"type": "string", "description": f"Name of the {name} network."} for name in NETWORKS}
+    content = {}
+    for kind, extra in (
+        ("multipart/form-data", {"format": "binary"}),
+        ("application/json", {"contentEncoding": "base64"}),
+    ):
+        parts = {name: {"type": "string", **extra} for name in files}
+        schema = {"type": "object", "required": list(needed), "properties": {**parts, **output, **names, **values}}
+        content[kind] = {"schema": schema}
+    return {"requestBody": {"required": True, "content": content}}
