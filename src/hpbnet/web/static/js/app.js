@@ -133,6 +133,7 @@ export class App extends EventTarget {
     this.messages.solved("silent");
     this.stage.picture = result?.bitmap ?? null;
     this.stage.before = before?.bitmap ?? null;
+    document.body.toggleAttribute("data-shown", Boolean(result));
     if (result) {
       const { content } = this.stage.view;
       if (!this.stage.brush) this.stage.view.content = result.size;
@@ -189,8 +190,11 @@ export class App extends EventTarget {
       this.stage.view.content = { width, height };
       this.brush.refresh();
     }
-    this.stage.viewChanged();
     this.update();
+    const bar = find("#brush-bar");
+    const isOver = getComputedStyle(bar).position === "absolute";
+    if (this.stage.brush) this.stage.view.covered = isOver ? bar.offsetTop + bar.offsetHeight : 0;
+    this.stage.viewChanged();
   }
 
   setCompare(share) {
@@ -220,6 +224,7 @@ export class App extends EventTarget {
       return;
     }
     const actions = [];
+    if (role && role !== "strokes") problem.title = `The ${role} cannot be used`;
     if (role && status !== 0) {
       this.history.amend({ [role]: role === "strokes" ? this.document.strokes.slice(0, -1) : this.session.held(role) });
       if (role !== "strokes") actions.push(["Choose another file", () => find(`#file-${role}`).click()]);

@@ -8,7 +8,7 @@ const SIDE = 1280; // [px] of the portrait and cut-out that are shown
 const DIM = 0.28; // opacity of what is not kept
 const KEEP = "rgb(64 190 120)";
 const REMOVE = "rgb(235 80 80)";
-const OPACITY = 0.45; // of strokes that are drawn
+const OPACITY = 0.6; // of strokes that are drawn
 const NEAREST = 1.5; // [px] between two points of a stroke
 
 export class BrushTool {

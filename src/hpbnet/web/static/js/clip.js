@@ -50,7 +50,7 @@ export class Clip {
   }
 
   #report(job, progress) {
-    const { seconds_done: done, seconds_total: total, seconds_left: left, ahead } = job;
+    const { seconds: done, length: total, left, ahead } = job;
     if (total) progress.value = Math.min(1, done / total);
     if (job.state === "waiting") return this.#tell(ahead ? `Waiting for ${ahead} other videos …` : "Waiting …");
     const share = total ? `${Math.floor((100 * done) / total)} %` : `${duration(done ?? 0)} done`;

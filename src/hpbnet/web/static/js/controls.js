@@ -5,6 +5,7 @@ import { makeLamp } from "./lamp.js";
 import { fromSlider, grouped, rounded, toSlider } from "./schema.js";
 
 const STEPS = 1000; // of a slider
+const TALL = 1100; // [px] of a window in which all groups are open
 const CLOSED = new Set(["Place", "Cut-out", "Edge and grain", "Video", "More"]); // until they are opened
 
 export class Controls {
@@ -26,7 +27,7 @@ export class Controls {
     this.#rows = [];
     this.#root.replaceChildren(
       ...grouped(fields).map(([heading, members]) => {
-        const isOpen = open.get(heading) ?? !CLOSED.has(heading);
+        const isOpen = open.get(heading) ?? (innerHeight > TALL || !CLOSED.has(heading));
         const summary = make("summary", {}, make("h2", {}, heading), icon("chevron"));
         const rows = members.map((field) => this.#row(field));
         return make("details", { class: "group", "data-name": heading, open: isOpen }, summary, ...rows);

@@ -14,7 +14,7 @@ export function wireKeys(app, { zoomTo, download }) {
     0: () => zoomTo(null),
     1: () => zoomTo(1),
     "?": () => find("#help").click(),
-    Escape: () => app.stage.brush && app.toggleBrush(false),
+    Escape: () => app.toggleBrush(false),
   };
   const withControl = {
     z: () => app.history.undo(),
@@ -48,7 +48,7 @@ export function wireKeys(app, { zoomTo, download }) {
       return;
     }
     const run = single[key.length === 1 ? key.toLowerCase() : key];
-    if (!run) return;
+    if (!run || (key === "Escape" && !app.stage.brush)) return;
     event.preventDefault();
     run();
   });

@@ -7,6 +7,7 @@ const WIDTH = 640;
 const HEIGHT = 480;
 const QUALITY = 0.85; // of the JPEG frames that are sent
 const MOST_UNDER_WAY = 2; // frames on the server at once: one in work, one that waits
+const SILENCE = 1000; // [ms] without an answer, after which frames are taken to be lost
 
 export class Live extends EventTarget {
   #socket = null;
@@ -15,6 +16,7 @@ export class Live extends EventTarget {
   #canvas = document.createElement("canvas");
   #underWay = 0;
   #times = []; // [ms] of the latest answers
+  #sent = 0; // when [ms]
   #last = -1; // time of the camera's frame that was sent last
 
   get isOn() {
@@ -65,6 +67,7 @@ export class Live extends EventTarget {
 
   #tick() {
     if (!this.isOn) return;
+    if (performance.now() - Math.max(this.#sent, this.#times.at(-1) ?? 0) > SILENCE) this.#underWay = 0;
     if (this.#underWay < MOST_UNDER_WAY && this.#video.currentTime !== this.#last) this.#send();
     if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(() => this.#tick());
     else setTimeout(() => this.#tick(), 20);
@@ -78,6 +81,7 @@ export class Live extends EventTarget {
     this.#canvas.height = height;
     this.#canvas.getContext("2d").drawImage(this.#video, 0, 0);
     this.#underWay += 1;
+    this.#sent = performance.now();
     this.#canvas.toBlob((blob) => {
       if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(blob);
     }, "image/jpeg", QUALITY);

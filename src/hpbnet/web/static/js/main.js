@@ -42,6 +42,7 @@ function wireTools() {
 function wireBrush() {
   const { brush } = app;
   on("#brush", "click", () => app.toggleBrush());
+  on("#notices", "click", ({ target }) => target.closest("[data-mend]") && app.toggleBrush(true));
   on("#brush-done", "click", () => app.toggleBrush(false));
   on("#brush-keep", "click", () => setKeep(true));
   on("#brush-remove", "click", () => setKeep(false));
@@ -65,7 +66,7 @@ function zoomTo(zoom, at) {
 const zoomBy = (factor) => zoomTo(stage.view.zoom * factor);
 
 function showZoom() {
-  const percent = Math.round(stage.view.zoom * 100);
+  const percent = stage.picture || stage.brush ? Math.round(stage.view.zoom * 100) : "–";
   find("#zoom-value").textContent = `${percent} %`;
   find("#zoom-value").setAttribute("aria-label", `Zoom ${percent} %, ${stage.view.isFitted ? "fitted" : "press to fit"}`);
 }

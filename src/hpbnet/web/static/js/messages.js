@@ -7,7 +7,8 @@ const LATE = 300; // [ms] after which the spinner is shown
 const sentence = (text) => {
   const whole = text.trim();
   if (!whole) return "";
-  return whole[0].toUpperCase() + whole.slice(1) + (/[.!?…]$/.test(whole) ? "" : ".");
+  const isName = /^\S+\.\w+\s/.test(whole); // a sentence may begin with a file's name
+  return (isName ? whole[0] : whole[0].toUpperCase()) + whole.slice(1) + (/[.!?…]$/.test(whole) ? "" : ".");
 };
 
 export class Messages {
@@ -21,7 +22,10 @@ export class Messages {
     if (list.dataset.text === texts.join("\n")) return;
     list.dataset.text = texts.join("\n");
     list.hidden = !texts.length;
-    list.replaceChildren(...texts.map((text) => make("p", {}, icon("info"), make("span", {}, text))));
+    list.replaceChildren(...texts.map((text) => {
+      const mend = /\bhint\b/.test(text) ? make("button", { type: "button", class: "plain", "data-mend": "" }, "Mend the cut-out") : null;
+      return make("p", {}, icon("info"), make("span", {}, text, mend));
+    }));
   }
 
   /** Show a problem until it is closed or solved.

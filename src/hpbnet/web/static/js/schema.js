@@ -4,7 +4,7 @@ import { title } from "./dom.js";
 
 // Headings and their order. A field that no line names stands under "More", so that a new one is never missing.
 const GROUPS = [
-  ["Colour", ["harmonizer", "strength", "exposure", "warmth"]],
+  ["Colour", ["strength", "exposure", "warmth", "harmonizer"]],
   ["Light", ["light", "lamp", "lamp_color", "lamp_strength", "shadow"]],
   ["Background", ["blur", "fit"]],
   ["Edge and grain", ["light_wrap", "softness", "grain"]],
@@ -34,7 +34,7 @@ export function fieldOf(name, property) {
   return {
     name, kind, choices,
     whole: types[0] === "integer",
-    label: property.title ?? LABELS[name] ?? title(name),
+    label: LABELS[name] ?? property.title ?? title(name),
     help: pick("description") ?? "",
     minimum: pick("minimum") ?? items.minimum,
     maximum: pick("maximum") ?? items.maximum,

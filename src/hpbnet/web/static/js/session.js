@@ -67,17 +67,17 @@ export class Session extends EventTarget {
   }
 
   async #put(role, source) {
-    delete this.#held[role];
-    delete this.facts[role];
-    if (role !== "background") delete this.#held.strokes; // a new portrait or mask makes the server drop them
-    if (role === "portrait") delete this.#held.mask;
     if (source === null) {
       if (role === "mask") await send("DELETE", `${this.path}/mask`);
+      delete this.#held[role];
+      delete this.facts[role];
       return;
     }
     const query = source.example ? { example: source.example } : { name: source.name };
     const body = source.example ? undefined : source.file;
     const answer = await send("PUT", `${this.path}/${role}?${new URLSearchParams(query)}`, { body });
+    if (role !== "background") delete this.#held.strokes; // a new portrait or mask makes the server drop them
+    if (role === "portrait") delete this.#held.mask;
     this.facts[role] = await answer.json();
     this.#held[role] = source;
   }

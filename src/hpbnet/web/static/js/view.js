@@ -8,6 +8,7 @@ const MOST_ZOOM = 16; // device pixels per pixel of the full result
 export class View {
   #own = null; // {scale, x, y}: CSS pixels per pixel of the result, and the share of it at the stage's centre
   stage = { width: 1, height: 1, margin: 16, density: 1 }; // [CSS px]; density: device pixels per CSS pixel
+  covered = 0; // [CSS px] at the top of the stage that a bar lies over
   content = { width: 1, height: 1 }; // [px] of the full result
 
   get isFitted() {
@@ -18,7 +19,7 @@ export class View {
     const { width, height, margin } = this.stage;
     return Math.max(
       LEAST_SCALE / 100,
-      Math.min((width - 2 * margin) / this.content.width, (height - 2 * margin) / this.content.height),
+      Math.min((width - 2 * margin) / this.content.width, (height - this.covered - 2 * margin) / this.content.height),
     );
   }
 
@@ -36,7 +37,12 @@ export class View {
     const width = this.content.width * this.scale;
     const height = this.content.height * this.scale;
     const { x, y } = this.#own ?? { x: 0.5, y: 0.5 };
-    return { left: this.stage.width / 2 - x * width, top: this.stage.height / 2 - y * height, width, height };
+    const { x: middle, y: centre } = this.#middle;
+    return { left: middle - x * width, top: centre - y * height, width, height };
+  }
+
+  get #middle() {
+    return { x: this.stage.width / 2, y: (this.stage.height + this.covered) / 2 };
   }
 
   fit() {
@@ -50,12 +56,12 @@ export class View {
   }
 
   /** Scale so that the point of the picture under `at` (by default the middle of the stage) stays where it is. */
-  zoomTo(zoom, at = { x: this.stage.width / 2, y: this.stage.height / 2 }) {
+  zoomTo(zoom, at = this.#middle) {
     const share = this.toShare(at.x, at.y);
     const scale = clamp(zoom / this.stage.density, Math.min(this.fittedScale, LEAST_SCALE), MOST_ZOOM / this.stage.density);
     if (scale <= this.fittedScale * 1.001 && zoom < this.zoom) return this.fit(); // no smaller than the stage
-    const x = share.x - (at.x - this.stage.width / 2) / (this.content.width * scale);
-    const y = share.y - (at.y - this.stage.height / 2) / (this.content.height * scale);
+    const x = share.x - (at.x - this.#middle.x) / (this.content.width * scale);
+    const y = share.y - (at.y - this.#middle.y) / (this.content.height * scale);
     this.#own = { scale, x: clamp(x, 0, 1), y: clamp(y, 0, 1) };
   }
 
