@@ -143,6 +143,8 @@ def _route(server: Server, use: Use) -> Callable[[Request], object]:
 
             def work(go_on: GoOn) -> tuple[str, Result]:
                 given = read_given(form, use)
+                if use.settings is ComposeOptions:
+                    server.limits.check_result(settings_from(ComposeOptions, given.values).size)
                 pipeline = pipeline_of(server.pipeline, names_in(given.values))
                 return given.format, use.work(pipeline, given, go_on)
 

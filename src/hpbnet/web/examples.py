@@ -4,6 +4,7 @@ Nothing is downloaded, and no photo lies in this package.
 """
 
 import functools
+import importlib.util
 from collections.abc import Callable
 
 import cv2
@@ -67,11 +68,7 @@ def example_thumbnail(name: str) -> bytes:
 
 @functools.cache
 def _has_photos() -> bool:
-    try:
-        import skimage.data  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return importlib.util.find_spec("skimage") is not None
 
 
 @functools.lru_cache(8)
@@ -101,7 +98,12 @@ def _evening(_: str) -> Colors:
     sky = _mix((0.16, 0.22, 0.42), (0.98, 0.62, 0.36), np.clip(y / 0.58, 0, 1) ** 1.6)
     glow = np.exp(-((x - 0.72) ** 2 + (y - 0.5) ** 2) / 0.02)[..., None]
     sky = sky + glow * np.array((0.5, 0.36, 0.16), np.float32)
-    wave = np.sin(260 * y**1.5 + 9 * np.sin(7 * x) + 5 * np.sin(23 * x)) * 0.5 + 0.5
+    depth = 1 / np.clip(y - 0.575, 0.005, 1)  # rows of the same waves are closer together towards the horizon
+    noise = np.pad(np.random.default_rng(3).normal(0, 1, (512, 512)).astype(np.float32), 8, "wrap")
+    noise = cv2.GaussianBlur(noise, (0, 0), 1.2)[8:-8, 8:-8]
+    across, down = ((x - 0.5) * depth * 14).astype(np.float32), (depth * 42).astype(np.float32)
+    wave = cv2.remap(noise, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    wave = np.clip(0.5 + 1.1 * wave * np.clip(14 / depth, 0.15, 1), 0, 1)
     path = np.exp(-(((x - 0.72) / (0.05 + 0.5 * np.clip(y - 0.58, 0, 1))) ** 2))
     sea = _mix((0.34, 0.26, 0.32), (0.06, 0.09, 0.17), np.clip((y - 0.58) / 0.42, 0, 1))
     sea = sea + (wave * path * 0.75)[..., None] * np.array((1.0, 0.66, 0.36), np.float32)
@@ -132,11 +134,17 @@ def _figure(_: str) -> Colors:
         np.array(color, np.float32) for color in ((0.82, 0.62, 0.5), (0.2, 0.13, 0.1), (0.2, 0.34, 0.42))
     )
     picture, alpha = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
-    strands = 0.012 * np.sin(60 * np.arctan2(y - 0.36, x - 0.5)) + 0.006 * np.sin(151 * np.arctan2(y - 0.36, x - 0.5))
+    strands = 0.003 * np.sin(60 * np.arctan2(y - 0.36, x - 0.5)) + 0.002 * np.sin(151 * np.arctan2(y - 0.36, x - 0.5))
     shapes = (
         (hair, 1 - np.hypot((x - 0.5) / (0.19 + strands), (y - 0.36) / (0.23 + strands)), 40.0),
         (coat, 1 - np.hypot((x - 0.5) / 0.4, (y - 1.08) / 0.42), 160.0),
-        (skin, np.minimum(0.075 - abs(x - 0.5), np.minimum(y - 0.5, 0.72 - y)), 400.0),
+        (
+            skin,
+            np.maximum(
+                np.minimum(0.075 - abs(x - 0.5), np.minimum(y - 0.5, 0.68 - y)), 0.1 - np.hypot(x - 0.5, y - 0.66)
+            ),
+            400.0,
+        ),
         (skin, 1 - np.hypot((x - 0.5) / 0.14, (y - 0.4) / 0.19), 120.0),
         (hair, np.minimum(1 - np.hypot((x - 0.5) / 0.165, (y - 0.33) / 0.19), 0.3 - y + 0.3 * abs(x - 0.5)), 60.0),
         (hair, 0.012 - np.hypot(abs(x - 0.5) - 0.055, (y - 0.39) * 1.4), 500.0),

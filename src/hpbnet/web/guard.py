@@ -81,10 +81,10 @@ class Access:
 
     def allows_origin(self, headers: Headers, scheme: str) -> bool:
         """Tell whether the page that sends a request may do so: it is ours, is allowed, or there is no page."""
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        if origin is not None:
-            return origin in self.origins or origin == f"{scheme}://{headers.get('host', '')}"
-        return site in (None, "same-origin", "none")
+        own = f"{scheme}://{headers.get('host', '')}"
+        if origins := headers.getlist("origin"):
+            return all(origin == own or origin in self.origins for origin in origins)
+        return all(site in ("same-origin", "none") for site in headers.getlist("sec-fetch-site"))
 
     def knows_token(self, given: str | None) -> bool:
         """Tell whether a client's token is right."""
@@ -150,7 +150,7 @@ class Guard:
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse other hosts, other sites' pages, and clients without the token."""
-        if not self.access.knows_host(headers.get("host", "")):
+        if len(headers.getlist("host")) > 1 or not self.access.knows_host(headers.get("host", "")):
             raise Problem(421, f"this server is not {headers.get('host', '')[:100]!r}; open it as http://127.0.0.1")
         scheme = "https" if scope["scheme"] in ("https", "wss") else "http"
         looks = scope["type"] == "http" and scope["method"] in _SAFE and headers.get("sec-fetch-mode") == "navigate"

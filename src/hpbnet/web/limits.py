@@ -31,3 +31,13 @@ class Limits:
     def max_pixels(self) -> int:
         """Of a picture."""
         return round(self.max_megapixels * 1e6)
+
+    def check_result(self, size: tuple[int, int] | None) -> None:
+        """Refuse a result of too many pixels; the size is width and height.
+
+        Raises:
+            ValueError: says how many are accepted.
+        """
+        if size is not None and size[0] * size[1] > self.max_pixels:
+            most = f"{self.max_megapixels:g} million pixels"
+            raise ValueError(f"size is {size[0]}x{size[1]} px; results of more than {most} are refused")

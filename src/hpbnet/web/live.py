@@ -78,6 +78,7 @@ class LiveCamera:
         if not isinstance(nested, dict):
             raise ValueError("settings is no object")
         options = settings_from(LiveOptions, nested, (ComposeOptions, VideoOptions))
+        self.session.limits.check_result(options.size)
         networks = pipeline_of(self.pipeline, names_in(nested))
         if any(getattr(options, name) != getattr(self.options, name) for name in _PLACED):
             self._state, self._scene = replace(self._state, window=None), None

@@ -1,6 +1,5 @@
 """A file that came in: whether it is a picture or a video, its size, and its pixels when they are asked for."""
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +88,14 @@ def inspect_video(path: Path, name: str, limits: Limits) -> Medium:
     try:
         clip = open_clip(path)
     except (ValueError, OSError) as error:
-        raise ValueError(_renamed(str(error), path, name)) from None
+        raise ValueError(str(error).replace(str(path), name)) from None
     if clip.seconds is not None and clip.seconds > limits.max_video_seconds:
         raise Problem(413, f"{name} is {clip.seconds:.0f} s long; at most {limits.max_video_seconds:g} s are accepted")
     if clip.width * clip.height > limits.max_pixels:
-        raise _too_many(name, clip.width, clip.height, limits.max_pixels)
+        raise ValueError(
+            f"{name} is {clip.width}x{clip.height} px; "
+            f"videos of more than {limits.max_megapixels:g} million pixels are refused"
+        )
     return Medium(path, name, "video", clip.width, clip.height, (), clip.seconds)
 
 
@@ -101,8 +103,8 @@ def read_upload(path: Path, name: str, limits: Limits, as_mask: bool = False) ->
     """Decode a picture, and name it in errors and notices by the user's name for it.
 
     Raises:
-        ValueError: it cannot be read.
-        Problem: it has too many pixels (413).
+        ValueError: it cannot be read, or has too many pixels.
+        Problem: it has too many bytes (413).
     """
     if path.stat().st_size > limits.max_body * 1e6:
         raise Problem(413, f"{name} is larger than {limits.max_body:g} MB, which is the most for a picture")
@@ -113,8 +115,7 @@ def read_upload(path: Path, name: str, limits: Limits, as_mask: bool = False) ->
             return Picture(mask.expand(-1, 3, -1, -1), mask)
         picture = read_picture(data, limits.max_pixels)
     except ValueError as error:
-        sentence = _called(str(error), name)
-        raise Problem(413, sentence) if "are refused" in sentence else ValueError(sentence) from None
+        raise ValueError(_called(str(error), name)) from None
     notices = tuple(_called(notice, name) for notice in picture.notices)
     return Picture(picture.pixels, picture.alpha, picture.depth, notices)
 
@@ -183,11 +184,3 @@ def mask_planes(path: Path, max_pixels: int) -> Tensor:
 
 def _called(sentence: str, name: str) -> str:
     return name + sentence.removeprefix("the data") if sentence.startswith("the data") else sentence
-
-
-def _renamed(sentence: str, path: Path, name: str) -> str:
-    return sentence.replace(os.fspath(path), name)
-
-
-def _too_many(name: str, width: int, height: int, most: int) -> Problem:
-    return Problem(413, f"{name} is {width}x{height} px; videos of more than {most / 1e6:g} million pixels are refused")

@@ -28,6 +28,7 @@ _TITLES = {
     504: "Too slow",
     507: "Disk full",
 }
+_LARGE = "million pixels are refused"  # what pictures and frames of too many pixels are told
 _log = logging.getLogger(__name__)
 
 
@@ -86,7 +87,7 @@ _KINDS: tuple[tuple[type[Exception], Callable[[Exception], Problem]], ...] = (
     (HTTPException, _of_framework),
     (RequestValidationError, _of_parameter),
     (MemoryError, lambda _: Problem(503, "the pictures do not fit into the memory; give smaller ones")),
-    (ValueError, lambda error: Problem(422, describe(error))),
+    (ValueError, lambda error: Problem(413 if _LARGE in str(error) else 422, describe(error))),
     (FileNotFoundError, lambda _: Problem(404, "what this needs is not there any more; the session may have ended")),
     (OSError, _of_file),
 )

@@ -11,6 +11,7 @@ from ..options import ComposeOptions, VideoOptions
 from ..pipeline import Pipeline, run_steps
 from ..recipe import write_recipe
 from .downloads import Download, as_download, check_format, check_quality, encode_result
+from .limits import Limits
 from .moving import preview_frame
 from .networks import Names, names_in, pipeline_of
 from .preview import LEAST_SIDE, MOST_SIDE, PREVIEW_QUALITY, SIDE, Box, Framing
@@ -81,15 +82,16 @@ class Chosen:
     video: VideoOptions
 
 
-def chosen(pipeline: Pipeline, settings: dict[str, object]) -> Chosen:
+def chosen(pipeline: Pipeline, limits: Limits, settings: dict[str, object]) -> Chosen:
     """Read a page's settings, which are those of pictures and of videos, and names of networks.
 
     Raises:
-        ValueError: a name is unknown, or a value not allowed.
+        ValueError: a name is unknown, a value not allowed, or the result too large.
     """
     names = names_in(settings)
     picture = settings_from(ComposeOptions, settings, (VideoOptions,))
     video = settings_from(VideoOptions, settings, (ComposeOptions,))
+    limits.check_result(picture.size)
     return Chosen(pipeline_of(pipeline, names), names, picture, video)
 
 
@@ -105,7 +107,7 @@ class _Shown:
 
 
 def _preview(pipeline: Pipeline, session: Session, settings: dict[str, object], side: int, go_on: GoOn) -> _Shown:
-    asked = chosen(pipeline, settings)
+    asked = chosen(pipeline, session.limits, settings)
     if "video" in (session.need("portrait").kind, session.need("background").kind):
         frame = preview_frame(asked.pipeline, asked.networks, session, asked.video, side, go_on)
         return _Shown(frame.data, frame.box, frame.framing, frame.size, frame.notices)
@@ -140,7 +142,7 @@ def _headers(shown: _Shown, sequence: int) -> dict[str, str]:
 def _download(
     pipeline: Pipeline, session: Session, settings: dict[str, object], format: str, quality: int, go_on: GoOn
 ) -> tuple[Download, tuple[str, ...]]:
-    asked = chosen(pipeline, settings)
+    asked = chosen(pipeline, session.limits, settings)
     pipeline, options, start = asked.pipeline, asked.picture, asked.video.start
     if format == "settings":
         recipe = write_recipe(options, harmonizer=asked.networks[0], matting=asked.networks[1])

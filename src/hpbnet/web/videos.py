@@ -108,6 +108,7 @@ def begin_video(server: Server, folder: Path, media: dict[Role, Medium], values:
     """
     names = names_in(values)
     options = settings_from(VideoOptions, values, (ComposeOptions,))
+    server.limits.check_result(options.size)
     if not any(media[role].kind == "video" for role in ("portrait", "background")):
         raise ValueError("the portrait and the background are both pictures; for a video one of them must be a clip")
     suffix = _SUFFIXES.get(options.codec or "", ".mp4")
@@ -123,15 +124,25 @@ def _make(
     progress: Progress,
 ) -> tuple[str, ...]:
     mask = media.get("mask")
-    report = pipeline_of(pipeline, names).video(
-        _source(media["portrait"]),
-        _source(media["background"]),
-        result,
-        options,
-        mask=None if mask is None else _source(mask),
-        progress=progress,
-    )
-    return report.notices
+    try:
+        report = pipeline_of(pipeline, names).video(
+            _source(media["portrait"]),
+            _source(media["background"]),
+            result,
+            options,
+            mask=None if mask is None else _source(mask),
+            progress=progress,
+        )
+    except ValueError as error:
+        raise ValueError(_with_names(str(error), media)) from None
+    return tuple(_with_names(notice, media) for notice in report.notices)
+
+
+def _with_names(sentence: str, media: dict[Role, Medium]) -> str:
+    """Put the user's names for files in place of ours."""
+    for medium in media.values():
+        sentence = sentence.replace(str(medium.path), medium.name)
+    return sentence
 
 
 def _source(medium: Medium) -> Path | bytes:
