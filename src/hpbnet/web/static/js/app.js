@@ -4,7 +4,7 @@ import { Problem, getJson, send } from "./api.js";
 import { BrushTool } from "./brush-tool.js";
 import { Clip } from "./clip.js";
 import { Controls } from "./controls.js";
-import { find, wait } from "./dom.js";
+import { find, findAll, wait } from "./dom.js";
 import { Gestures } from "./gestures.js";
 import { History } from "./history.js";
 import { Live } from "./live.js";
@@ -42,6 +42,7 @@ export class App extends EventTarget {
     this.previewer.addEventListener("busy", ({ detail }) => this.messages.busy("preview", detail));
     this.previewer.addEventListener("problem", ({ detail }) => this.fail(detail));
     this.stage.canvas.addEventListener("view", () => this.previewer.poke());
+    this.clip.addEventListener("bar", () => this.#cover());
     this.live.addEventListener("frame", ({ detail }) => this.#showFrame(detail));
     this.live.addEventListener("stop", () => this.#stopped());
     this.live.addEventListener("problem", ({ detail }) => this.fail(detail));
@@ -97,7 +98,12 @@ export class App extends EventTarget {
     return { document: this.document, settings: this.settings, before, side };
   }
 
+  #isStale(isStale) {
+    find("#stage").setAttribute("aria-busy", String(isStale));
+  }
+
   #changed() {
+    this.#isStale(this.isReady);
     this.messages.solved("problem");
     this.update();
     this.previewer.touch();
@@ -125,12 +131,14 @@ export class App extends EventTarget {
       this.controls.show();
     }
     this.dispatchEvent(new Event("update"));
+    this.#cover();
   }
 
   #show() {
     if (this.live.isOn) return;
     const { result, before } = this.previewer;
     this.messages.solved("silent");
+    this.#isStale(this.isReady && result?.document !== this.document);
     this.stage.picture = result?.bitmap ?? null;
     this.stage.before = before?.bitmap ?? null;
     document.body.toggleAttribute("data-shown", Boolean(result));
@@ -191,9 +199,15 @@ export class App extends EventTarget {
       this.brush.refresh();
     }
     this.update();
-    const bar = find("#brush-bar");
-    const isOver = getComputedStyle(bar).position === "absolute";
-    if (this.stage.brush) this.stage.view.covered = isOver ? bar.offsetTop + bar.offsetHeight : 0;
+    this.stage.viewChanged();
+  }
+
+  /** Keep the picture clear of a bar at the top of the stage. */
+  #cover() {
+    const bar = findAll(".strip").find((each) => !each.hidden && getComputedStyle(each).position === "absolute");
+    const covered = bar ? bar.offsetTop + bar.offsetHeight - 12 : 0;
+    if (covered === this.stage.view.covered) return;
+    this.stage.view.covered = covered;
     this.stage.viewChanged();
   }
 
@@ -217,6 +231,7 @@ export class App extends EventTarget {
   /** Say what is wrong, and set right what can be: a refused picture goes, a silent server is waited for. */
   fail(problem) {
     if (!(problem instanceof Problem)) throw problem;
+    this.#isStale(false);
     const { role, status } = problem;
     if (status === 0 && problem.isSilent) {
       this.messages.problem(problem, "silent");
@@ -245,6 +260,15 @@ export class App extends EventTarget {
     this.messages.solved("silent");
     this.previewer.touch();
     if (this.stage.brush) this.brush.refresh();
+  }
+
+  /** Take settings of a file, all at once; return the names that nothing here knows. */
+  takeSettings(values) {
+    const fields = Object.assign({}, ...Object.values(this.#schemas));
+    const isPlain = (name, value) => JSON.stringify(value) === JSON.stringify(fields[name]?.default);
+    const given = Object.entries(known(values, fields)).filter(([name, value]) => value !== null && !isPlain(name, value));
+    this.history.change({ settings: Object.freeze(Object.fromEntries(given)) });
+    return Object.keys(values).filter((name) => !(name in known(values, fields)));
   }
 
   swap() {

@@ -5,7 +5,7 @@ import { duration, find, wait } from "./dom.js";
 
 const EVERY = 400; // [ms] between two questions about progress
 
-export class Clip {
+export class Clip extends EventTarget {
   #id = null;
 
   get isWorking() {
@@ -17,7 +17,7 @@ export class Clip {
   async make(start) {
     const bar = find("#clip");
     const progress = find("progress", bar);
-    bar.hidden = false;
+    this.#open(true);
     bar.dataset.state = "working";
     progress.removeAttribute("value");
     this.#tell("Starting …");
@@ -26,10 +26,10 @@ export class Clip {
       this.#id = id;
       const job = await this.#follow(id, progress);
       if (job) this.#show(id);
-      else bar.hidden = true;
+      else this.#open(false);
       return job;
     } catch (problem) {
-      bar.hidden = true;
+      this.#open(false);
       throw problem;
     } finally {
       this.#id = null;
@@ -57,6 +57,11 @@ export class Clip {
     return this.#tell(left === null || left === undefined ? `${share} …` : `${share}, about ${duration(left)} left`);
   }
 
+  #open(isOpen) {
+    find("#clip").hidden = !isOpen;
+    this.dispatchEvent(new Event("bar"));
+  }
+
   #tell(text) {
     find("#clip output").textContent = text;
   }
@@ -82,7 +87,7 @@ export class Clip {
     video.hidden = true;
     video.removeAttribute("src");
     video.load();
-    find("#clip").hidden = true;
+    this.#open(false);
     if (id) send("DELETE", `v1/videos/${id}`).catch(() => {});
   }
 }

@@ -29,5 +29,6 @@ export async function drawHint(strokes, { width, height }) {
   canvas.height = Math.max(1, Math.round(height * shrink));
   const context = canvas.getContext("2d");
   for (const stroke of strokes) drawStroke(context, stroke, canvas.width, stroke.keep ? "#ffffff" : "#000000");
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return blob.arrayBuffer();
 }

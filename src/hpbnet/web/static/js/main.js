@@ -98,7 +98,9 @@ function showTools() {
   for (const each of ["#compare", "#brush", "#flip"]) find(each).disabled = app.live.isOn;
 }
 
-async function showThumbnails() {
+let thumbnails = 0;
+
+function showThumbnails() {
   for (const role of ["portrait", "background"]) {
     const source = history.present[role];
     const slot = find(`.slot[data-role="${role}"]`);
@@ -109,7 +111,8 @@ async function showThumbnails() {
     find(".pick", slot).title = source?.name ?? "";
     if (isHeld && image.source !== source) {
       image.source = source;
-      image.src = `${app.session.path}/${role}?side=640`;
+      thumbnails += 1; // another address for another picture, or the browser shows the old one
+      image.src = `${app.session.path}/${role}?side=640&version=${thumbnails}`;
     }
   }
 }
@@ -135,9 +138,10 @@ function wireFiles() {
 async function dropSettings(file) {
   try {
     const values = await readSettings(file);
-    const given = Object.entries(values).filter(([, value]) => value !== null);
-    history.change({ settings: Object.freeze(Object.fromEntries(given)) });
+    const ignored = app.takeSettings(values);
     messages.say(`Settings of ${file.name}`);
+    if (!ignored.length) return messages.solved("settings");
+    messages.problem({ title: "Some settings are not known here", detail: `${ignored.join(", ")}: left out` }, "settings");
   } catch (error) {
     messages.problem({ title: "These are no settings", detail: error.message }, "settings");
   }

@@ -8,6 +8,7 @@ const ROLES = ["portrait", "background", "mask"];
 export class Session extends EventTarget {
   #id = null;
   #held = {}; // role -> the source (or strokes) that the server has
+  #turn = Promise.resolve(); // ends when nothing is being sent
   facts = {}; // role -> {width, height, kind, notices} as the server said
 
   get path() {
@@ -32,9 +33,15 @@ export class Session extends EventTarget {
     return this.isOpen && ROLES.every((role) => this.held(role) === document[role]);
   }
 
-  /** Make the server hold the pictures, mask and strokes of a document.
+  /** Make the server hold the pictures, mask and strokes of a document; one such call after the other.
    *  Throws: Problem; its `role` names what was refused. */
-  async ensure(document) {
+  ensure(document) {
+    const turn = this.#turn.then(() => this.#ensure(document));
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  async #ensure(document) {
     try {
       await this.#sync(document);
     } catch (problem) {
