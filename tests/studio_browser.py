@@ -5,7 +5,7 @@ import io
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,9 @@ def chromium() -> "Iterator[Browser]":
 
 
 @contextmanager
-def opened(browser: "Browser", studio: Studio, width: int = 1280, height: int = 800, **context: object) -> "Iterator[Page]":
+def opened(
+    browser: "Browser", studio: Studio, width: int = 1280, height: int = 800, **context: object
+) -> "Iterator[Page]":
     """Open the page in a window of its own; no script may fail while it is open."""
     window = browser.new_context(viewport={"width": width, "height": height}, **context)
     window.set_default_timeout(SECONDS)
@@ -99,6 +101,14 @@ def opened(browser: "Browser", studio: Studio, width: int = 1280, height: int = 
     yield page
     window.close()
     assert not errors, errors
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition. Playwright's own waiting for one is forbidden by the page's policy."""
+    end = time.monotonic() + SECONDS / 1000
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def drop(page: "Page", target: str, files: dict[str, bytes]) -> None:

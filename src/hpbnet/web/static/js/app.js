@@ -13,6 +13,7 @@ import { MoveTool } from "./move-tool.js";
 import { Previewer, untouched } from "./previewer.js";
 import { fieldsOf, known } from "./schema.js";
 import { Session } from "./session.js";
+import { pictureOf } from "./sources.js";
 import { Stage } from "./stage.js";
 
 const SIDES = [1280, 1800, 2560, 3600, 5120, 8192]; // [px] of previews that are asked for
@@ -104,8 +105,10 @@ export class App extends EventTarget {
 
   #changed() {
     this.#isStale(this.isReady);
+    if (!this.isReady && this.previewer.result) this.previewer.clear();
     this.messages.solved("problem");
     this.update();
+    this.#showBackground();
     this.previewer.touch();
     if (this.stage.brush) this.brush.refresh();
     if (this.live.isOn) this.live.send(this.settings);
@@ -155,6 +158,17 @@ export class App extends EventTarget {
     }
     this.stage.draw();
     this.dispatchEvent(new Event("shown"));
+  }
+
+  /** Show the background alone until there is a result, if the browser can read it. */
+  async #showBackground() {
+    const { background } = this.document;
+    if (!this.isReady || this.previewer.result) return;
+    const bitmap = await pictureOf(background).catch(() => null);
+    if (!bitmap || this.previewer.result || this.document.background !== background) return;
+    this.stage.picture = bitmap;
+    this.stage.view.content = { width: bitmap.width, height: bitmap.height };
+    this.stage.viewChanged();
   }
 
   #showFrame(bitmap) {

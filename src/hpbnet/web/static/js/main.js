@@ -66,7 +66,7 @@ function zoomTo(zoom, at) {
 const zoomBy = (factor) => zoomTo(stage.view.zoom * factor);
 
 function showZoom() {
-  const percent = stage.picture || stage.brush ? Math.round(stage.view.zoom * 100) : "–";
+  const percent = app.previewer.result || stage.brush || app.live.isOn ? Math.round(stage.view.zoom * 100) : "–";
   find("#zoom-value").textContent = `${percent} %`;
   find("#zoom-value").setAttribute("aria-label", `Zoom ${percent} %, ${stage.view.isFitted ? "fitted" : "press to fit"}`);
 }

@@ -32,11 +32,13 @@ export class Messages {
    *  Args: key: a later problem of this key replaces it; actions: [[label, function], ...]. */
   problem(problem, key = "problem", actions = []) {
     const old = find(`[data-key="${key}"]`);
+    const text = `${problem.title}\n${problem.detail}`;
+    if (old?.dataset.text === text) return; // said already
     const close = make("button", { type: "button", class: "icon-button", "aria-label": "Close" }, icon("close"));
     const detail = sentence(problem.detail ?? "");
     const title = sentence(problem.title ?? "").replace(/\.$/, "");
     const isPlain = /^(bad request|unprocessable|conflict|not found|error \d+|payload|content too)/i.test(title);
-    const box = make("div", { class: "message", role: "alert", "data-key": key }, icon("warning"),
+    const box = make("div", { class: "message", role: "alert", "data-key": key, "data-text": text }, icon("warning"),
       make("div", {},
         detail && isPlain ? null : make("strong", {}, title),
         detail && detail !== sentence(title) ? make("p", {}, detail) : null,

@@ -32,6 +32,7 @@ export class Previewer extends EventTarget {
   #changed = 0; // when the document changed last [ms]
   #timer = 0;
   #liveSide = LIVE_SIDE;
+  #lastWasResult = false;
   result = null; // {bitmap, document, side, placement, size, notices}
   before = null; // {bitmap, key, side}
   latency = 0; // [ms] of the latest answer
@@ -69,19 +70,24 @@ export class Previewer extends EventTarget {
     const full = this.result ? Math.max(this.result.size.width, this.result.size.height) : MOST_SIDE;
     const sharp = Math.min(Math.max(side, LIVE_SIDE), full, MOST_SIDE);
     const live = Math.min(this.#liveSide, sharp);
-    if (this.result?.document !== document) return { key: document, settings, side: calm ? LIVE_SIDE : live };
-    if (before) {
-      const key = JSON.stringify(before) + this.result.side;
-      if (this.before?.key !== key || this.before.source !== document.portrait || this.before.scene !== document.background) {
-        return { key, settings: before, side: this.result.side, isBefore: true };
-      }
-    }
+    const isOld = this.result?.document !== document;
+    const compared = before && this.result && this.#beforeNeed(document, before);
+    if (compared && (!isOld || this.#lastWasResult)) return compared; // in turns, while the person is dragged
+    if (isOld) return { key: document, settings, side: calm ? LIVE_SIDE : live };
     if (this.result.side < sharp) {
       if (calm) return { key: document, settings, side: sharp };
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.poke(), CALM);
     }
     return null;
+  }
+
+  #beforeNeed(document, settings) {
+    const { side } = this.result;
+    const key = JSON.stringify(settings) + side;
+    const { portrait, background } = document;
+    const isShown = this.before?.key === key && this.before.source === portrait && this.before.scene === background;
+    return isShown ? null : { key, settings, side, isBefore: true };
   }
 
   async #run() {
@@ -112,13 +118,16 @@ export class Previewer extends EventTarget {
     const answer = await this.#session.request(document, "POST", "preview", { json });
     const bitmap = await createImageBitmap(await answer.blob());
     this.#measure(performance.now() - began, !isHeld);
+    const old = need.isBefore ? this.before : this.result;
+    this.#lastWasResult = !need.isBefore;
     if (need.isBefore) {
       const { portrait: source, background: scene } = document;
       this.before = { bitmap, key: need.key, source, scene };
     } else {
       this.result = this.#resultOf(answer, bitmap, document, need.side);
     }
-    return this.dispatchEvent(new Event("result"));
+    this.dispatchEvent(new Event("result"));
+    return old?.bitmap.close(); // it is not shown any more
   }
 
   #resultOf(answer, bitmap, document, side) {

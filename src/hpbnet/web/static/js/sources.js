@@ -7,6 +7,11 @@ const MOST_SETTINGS = 1_000_000; // [bytes]
 
 const isSettings = (file) => /\.json$/i.test(file.name) || file.type === "application/json";
 
+/** Decode a source as the browser can; throws where it cannot, as with videos. */
+export async function pictureOf({ file, example }) {
+  return createImageBitmap(file ?? (await (await fetch(`studio/examples/${example}`)).blob()));
+}
+
 /** Read a file of settings -> an object of values by name.  Throws: Error with a sentence. */
 export async function readSettings(file) {
   if (file.size > MOST_SETTINGS) throw new Error(`${file.name} is too large to hold settings.`);

@@ -2,7 +2,7 @@
 
 import { clamp } from "./dom.js";
 
-const LEAST_SCALE = 0.02;
+const LEAST_SCALE = 0.0002; // of a stage that has no size yet
 const MOST_ZOOM = 16; // device pixels per pixel of the full result
 
 export class View {
@@ -18,7 +18,7 @@ export class View {
   get fittedScale() {
     const { width, height, margin } = this.stage;
     return Math.max(
-      LEAST_SCALE / 100,
+      LEAST_SCALE,
       Math.min((width - 2 * margin) / this.content.width, (height - this.covered - 2 * margin) / this.content.height),
     );
   }
@@ -58,8 +58,10 @@ export class View {
   /** Scale so that the point of the picture under `at` (by default the middle of the stage) stays where it is. */
   zoomTo(zoom, at = this.#middle) {
     const share = this.toShare(at.x, at.y);
-    const scale = clamp(zoom / this.stage.density, Math.min(this.fittedScale, LEAST_SCALE), MOST_ZOOM / this.stage.density);
-    if (scale <= this.fittedScale * 1.001 && zoom < this.zoom) return this.fit(); // no smaller than the stage
+    const { density } = this.stage;
+    const least = Math.min(this.fittedScale, 1 / density); // a picture no smaller than the stage, or at full size
+    const scale = clamp(zoom / density, least, MOST_ZOOM / density);
+    if (Math.abs(scale / this.fittedScale - 1) < 0.001 && zoom < this.zoom) return this.fit();
     const x = share.x - (at.x - this.#middle.x) / (this.content.width * scale);
     const y = share.y - (at.y - this.#middle.y) / (this.content.height * scale);
     this.#own = { scale, x: clamp(x, 0, 1), y: clamp(y, 0, 1) };
