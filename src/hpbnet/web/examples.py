@@ -102,8 +102,8 @@ def _evening(_: str) -> Colors:
     noise = np.pad(np.random.default_rng(3).normal(0, 1, (512, 512)).astype(np.float32), 8, "wrap")
     noise = cv2.GaussianBlur(noise, (0, 0), 1.2)[8:-8, 8:-8]
     across, down = ((x - 0.5) * depth * 14).astype(np.float32), (depth * 42).astype(np.float32)
-    wave = cv2.remap(noise, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    wave = np.clip(0.5 + 1.1 * wave * np.clip(14 / depth, 0.15, 1), 0, 1)
+    height = np.asarray(cv2.remap(noise, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
+    wave = np.clip(0.5 + 1.1 * height * np.clip(14 / depth, 0.15, 1), 0, 1)
     path = np.exp(-(((x - 0.72) / (0.05 + 0.5 * np.clip(y - 0.58, 0, 1))) ** 2))
     sea = _mix((0.34, 0.26, 0.32), (0.06, 0.09, 0.17), np.clip((y - 0.58) / 0.42, 0, 1))
     sea = sea + (wave * path * 0.75)[..., None] * np.array((1.0, 0.66, 0.36), np.float32)

@@ -6,6 +6,7 @@ A killed server cannot remove its folder; the next one does. A folder is locked 
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO
 
@@ -18,22 +19,30 @@ _PREFIX = "hpbnet-web-"
 
 
 class ServerFolder:
-    """A temporary folder that only this user can read."""
+    """A temporary folder that only this user can read, made when it is first needed."""
 
     def __init__(self) -> None:
-        _remove_stale()
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._lock = _locked(self.path)
+        self._once = threading.Lock()
+        self._path: Path | None = None
+        self._lock: IO[bytes] | None = None
 
     def make(self) -> Path:
         """Make a folder in it, with a random name."""
-        return Path(tempfile.mkdtemp(dir=self.path))
+        with self._once:
+            if self._path is None:
+                _remove_stale()
+                self._path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+                self._lock = _locked(self._path)
+        return Path(tempfile.mkdtemp(dir=self._path))
 
     def close(self) -> None:
         """Remove it with all that it holds."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
+        with self._once:
+            if self._path is not None:
+                shutil.rmtree(self._path, ignore_errors=True)
+            if self._lock is not None:
+                self._lock.close()
+            self._path = self._lock = None
 
 
 def _locked(folder: Path) -> IO[bytes] | None:
