@@ -99,8 +99,8 @@ def _evening(_: str) -> Colors:
     glow = np.exp(-((x - 0.72) ** 2 + (y - 0.5) ** 2) / 0.02)[..., None]
     sky = sky + glow * np.array((0.5, 0.36, 0.16), np.float32)
     depth = 1 / np.clip(y - 0.575, 0.005, 1)  # rows of the same waves are closer together towards the horizon
-    noise = np.pad(np.random.default_rng(3).normal(0, 1, (512, 512)).astype(np.float32), 8, "wrap")
-    noise = cv2.GaussianBlur(noise, (0, 0), 1.2)[8:-8, 8:-8]
+    swell = np.pad(np.random.default_rng(3).normal(0, 1, (512, 512)).astype(np.float32), 8, "wrap")
+    noise = cv2.GaussianBlur(swell, (0, 0), 1.2)[8:-8, 8:-8]
     across, down = ((x - 0.5) * depth * 14).astype(np.float32), (depth * 42).astype(np.float32)
     height = np.asarray(cv2.remap(noise, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
     wave = np.clip(0.5 + 1.1 * height * np.clip(14 / depth, 0.15, 1), 0, 1)

@@ -1,6 +1,7 @@
 """Listen at an address and answer until it is interrupted."""
 
 import errno
+import logging
 import socket
 from collections.abc import Callable
 
@@ -63,6 +64,7 @@ def serve(
         ws_max_size=_MOST_FRAME,
         ws_max_queue=_QUEUE,
     )
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # a client's damaged form is its own matter
     with listener:
         _Server(config, lambda: ready(address)).run([listener])
 
