@@ -12,10 +12,10 @@ PACKAGE = Path(__file__).parents[1] / "src" / "hpbnet"
 LEVELS = [
     {"files", "errors", "color"},
     {"image", "checkpoint", "metrics", "affine_grid", "networks", "settings", "fetch"},
-    {"layers", "options", "models", "color_temperature", "onnx_matting"},
-    {"matte", "harmonize", "disturb", "relight", "finish", "framing", "convert", "composition", "recipe", "triplet"},
-    {"synthesis", "video", "export"},
-    {"pipeline", "webcam", "training", "evaluation"},
+    {"layers", "options", "models", "color_temperature", "onnx_matting", "relight"},
+    {"matte", "harmonize", "light", "disturb", "finish", "framing", "convert", "recipe", "triplet"},
+    {"synthesis", "video", "composition"},
+    {"pipeline", "webcam", "training", "evaluation", "export"},
     {"web"},
     {"cli"},
 ]

@@ -36,13 +36,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
 def test_a_corrupt_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"broken\.safetensors is no readable safetensors file"):
+    with pytest.raises(ValueError, match=r"broken\.safetensors is not a readable safetensors file"):
         read_checkpoint(path)
 
 
 def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ValueError, match="no hpbnet checkpoint"):
+    with pytest.raises(ValueError, match="not an hpbnet checkpoint"):
         read_checkpoint(tmp_path / "foreign.safetensors")
 
 
@@ -68,15 +68,15 @@ def test_a_header_that_lacks_a_field_is_named(tmp_path: Path, field: str) -> Non
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("[1]", "is a list, expected a JSON object"),
         ("null", "is a NoneType, expected a JSON object"),
         ('{"a": {"b": 1}}', "has an unusable value in 'a'"),
         ('{"a": [[1]]}', "has an unusable value in 'a'"),
         ('{"a": NaN}', "has an unusable value in 'a'"),
         ('{"a": 1e999}', "has an unusable value in 'a'"),
-        ('{"a": ' + "9" * 5000 + "}", "is no JSON"),
+        ('{"a": ' + "9" * 5000 + "}", "is not JSON"),
     ],
 )
 def test_a_header_of_other_kinds_is_one_sentence(tmp_path: Path, field: str, text: str, reason: str) -> None:

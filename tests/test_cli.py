@@ -178,7 +178,7 @@ def test_folders_pair_by_stem_and_a_failing_file_does_not_stop_the_rest(
     assert main(["harmonize", "portraits", "masks", "-o", "out", "--format", "jpg", "--json"]) == 1
     told = capsys.readouterr()
     assert files(desk / "out") == ["bob.jpg"]
-    assert "masks/ann.png is no picture" in told.err and "masks/zoe.*: No such file" in told.err
+    assert "masks/ann.png is not a picture" in told.err and "masks/zoe.*: No such file" in told.err
     assert told.err.rstrip().endswith("1 done, 0 skipped, 2 failed")
     assert [json.loads(line)["error"] is None for line in told.out.splitlines()] == [False, True, False]
 
@@ -222,7 +222,7 @@ def spoil(desk: Path) -> None:
 
 
 MISTAKES = {
-    "text named jpg": (["compose", "text.jpg", *COMPOSE[2:]], "text.jpg is no picture that can be read"),
+    "text named jpg": (["compose", "text.jpg", *COMPOSE[2:]], "text.jpg is not a picture that can be read"),
     "truncated jpeg": (["compose", "truncated.jpg", *COMPOSE[2:]], "truncated.jpg is damaged"),
     "zero bytes": (["compose", "empty.png", *COMPOSE[2:]], "empty.png is empty"),
     "one pixel": (["compose", "portrait.png", "one.png", *COMPOSE[3:]], "the background is 1x1 px; at least 16x16"),
@@ -241,12 +241,12 @@ MISTAKES = {
     "black mask": ([*COMPOSE[:-1], "black-mask.png"], "the mask shows nobody"),
     "black mask to harmonize": (["harmonize", "portrait.png", "black-mask.png"], "the mask shows nobody"),
     "unknown harmonizer": ([*COMPOSE, "--harmonizer", "magic"], "covariance"),
-    "corrupt weights": ([*COMPOSE, "--harmonizer", "corrupt.safetensors"], "corrupt.safetensors is no readable"),
+    "corrupt weights": ([*COMPOSE, "--harmonizer", "corrupt.safetensors"], "corrupt.safetensors is not a readable"),
     "foreign weights": ([*COMPOSE, "--harmonizer", "foreign.safetensors"], "foreign.safetensors is a safetensors file"),
     "strength": ([*COMPOSE, "--strength", "7"], "strength is 7.0; expected a number from 0 to 1"),
     "nan": ([*COMPOSE, "--exposure", "nan"], "exposure is nan; expected a number from -4 to 4"),
     "words for a number": ([*COMPOSE, "--strength", "much"], "'much' is not a valid float"),
-    "size": ([*COMPOSE, "--size", "big"], "'big' is no size; expected WIDTHxHEIGHT such as 1920x1080"),
+    "size": ([*COMPOSE, "--size", "big"], "'big' is not a size; expected WIDTHxHEIGHT such as 1920x1080"),
     "fit": ([*COMPOSE, "--fit", "stretch"], "'stretch' is not one of 'cover', 'contain'"),
     "option": ([*COMPOSE, "--strenght", "1"], "No such option"),
     "two dashes": (["compose", "-", "-"], "only one picture can come from stdin"),
@@ -303,19 +303,20 @@ def test_other_mistakes_of_folders_are_told(desk: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "reason"),
     [
-        ["matte", "portraits", "--mask", "masks", "-o", "portraits"],
-        ["harmonize", "portraits", "masks", "-o", "masks"],
-        ["matte", "portrait.png", "--mask", "mask.png", "-o", "."],
+        (["matte", "portraits", "--mask", "masks", "-o", "portraits"], "mixed with the pictures in portraits"),
+        (["matte", "portraits", "--format", "webp", "-o", "portraits"], "mixed with the pictures in portraits"),
+        (["harmonize", "portraits", "masks", "-o", "masks"], "mixed with the pictures in masks"),
+        (["matte", "portrait.png", "--mask", "mask.png", "-o", "."], ".png would be overwritten by its own result"),
     ],
 )
 def test_a_folder_of_results_never_goes_over_its_sources(
-    desk: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    desk: Path, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.read_bytes() for path in desk.rglob("*.png")}
     assert main(arguments) == 2
-    assert ".png would be overwritten by its own result" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     assert {path: path.read_bytes() for path in desk.rglob("*.png")} == before
 
 

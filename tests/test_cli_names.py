@@ -112,4 +112,6 @@ def test_no_damaged_file_stops_a_folder(desk: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr().err.splitlines()
     assert {"ann.png", "zoe.png"} <= set(os.listdir(desk / "out"))
     failed = [line for line in told if line.startswith("hpbnet: ")]
-    assert len(failed) >= len(damaged) - 2 and all("is damaged" in line or "is no picture" in line for line in failed)
+    assert len(failed) >= len(damaged) - 2 and all(
+        "is damaged" in line or "is not a picture" in line for line in failed
+    )

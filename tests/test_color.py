@@ -12,6 +12,7 @@ from hpbnet.color import (
     masked_covariance,
     masked_mean,
     masked_mean_and_deviation,
+    planckian_illuminant,
     rgb_to_lab,
     rgb_to_xyz,
     srgb_to_linear,
@@ -103,3 +104,15 @@ def test_masked_statistics_without_weight_are_zero(generator: torch.Generator) -
     assert masked_mean(image, nothing).abs().max() == 0
     assert masked_mean_and_deviation(image, nothing)[1].isfinite().all()
     assert masked_covariance(image, nothing)[1].isfinite().all()
+
+
+def test_illuminant_a_has_its_published_chromaticity() -> None:
+    red, green, blue = planckian_illuminant(torch.tensor([2856.0]))[0].tolist()
+    # CIE 15: x 0.44758, y 0.40745, so X 1.0985, Y 1, Z 0.3558; IEC 61966-2-1 makes these linear RGB of it
+    assert (red, green, blue) == pytest.approx((1.845, 0.825, 0.231), abs=0.01)
+
+
+def test_lamps_are_warm_and_the_sky_is_blue() -> None:
+    lamp, sky = planckian_illuminant(torch.tensor([2500.0, 9000.0]))
+    assert lamp[0] > lamp[1] > lamp[2]
+    assert sky[2] > sky[0]

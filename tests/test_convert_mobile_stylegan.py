@@ -187,8 +187,8 @@ def test_xml_with_entities_is_refused(published: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("xml", "message"),
     [
-        ("", "is no readable XML"),
-        ("<net", "is no readable XML"),
+        ("", "is not readable XML"),
+        ("<net", "is not readable XML"),
         ("<html><net/></html>", "begins with <html>, not with <net>"),
         ('<net name="OtherNetwork"/>', "holds a network named 'OtherNetwork', expected 'MappingNetwork'"),
         ('<net name="MappingNetwork"/>', "mapping network has 0 weights and 0 biases"),

@@ -16,6 +16,7 @@ from hpbnet.evaluation.chart import Chart, Curve, draw_charts
 pytest.importorskip("av", reason="video needs PyAV")
 
 from hpbnet.evaluation.video import evaluate_video, parse_method, render_steadiness
+from hpbnet.options import SteadinessOptions
 from hpbnet.video.write import Film, VideoWriter
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 10
@@ -158,7 +159,9 @@ def test_the_default_follows_the_background_and_a_frozen_one_does_not(desk: Path
 
 def test_without_a_background_the_truth_is_known(desk: Path) -> None:
     methods = (parse_method("covariance"), parse_method("none"))
-    scores = evaluate_video(desk / "person.mp4", None, methods, None, mask=desk / "mask.png")
+    scores = evaluate_video(
+        desk / "person.mp4", None, methods, None, options=SteadinessOptions(light=0.0), mask=desk / "mask.png"
+    )
     error = {row.label: row.temporal_error for row in scores.rows}
     assert error["none:steady"] is not None and error["unharmonized"] == pytest.approx(error["none:steady"])
     assert "temporal" in render_steadiness(scores) and "covariance:steady" in render_steadiness(scores)

@@ -123,7 +123,7 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
         (lambda item: save(item.mask, torch.ones(1, SIZE, SIZE - 1)), "mask is 23x24, the composite 24x24"),
         (lambda item: save(item.truth, torch.ones(3, SIZE + 1, SIZE)), "truth is 24x25, the composite 24x24"),
         (lambda item: save(item.mask, torch.zeros(1, SIZE, SIZE)), "mask is empty"),
-        (lambda item: item.composite.write_bytes(b"no picture"), "is no picture"),
+        (lambda item: item.composite.write_bytes(b"no picture"), "is not a picture"),
         (lambda item: item.composite.write_bytes(item.composite.read_bytes()[:300]), "damaged"),
     ],
 )

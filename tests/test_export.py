@@ -40,13 +40,15 @@ def test_the_lut_of_one_matrix_is_that_matrix() -> None:
     dim = Pipeline(
         lambda layers: AffineGrid.uniform(torch.diag(torch.tensor([0.5, 0.25, 1.0]))[None] @ torch.eye(3, 4))
     )
-    cube = color_cube(dim(PORTRAIT, PORTRAIT, mask=MASK, strength=1.0))
+    cube = color_cube(dim(PORTRAIT, PORTRAIT, mask=MASK, light=0.0))
     text = cube.to_text()
     assert text.splitlines()[:2] == ['TITLE "hpbnet"', "LUT_3D_SIZE 33"] and len(text.splitlines()) == 4 + 33**3
     assert looked_up(text, (32, 32, 32)) == pytest.approx([0.5, 0.25, 1.0])
     assert looked_up(text, (16, 0, 8)) == pytest.approx([0.25, 0.0, 0.25])
     assert cube.variation < 0.01
-    assert looked_up(color_cube(dim(PORTRAIT, PORTRAIT, mask=MASK, strength=0.0)).to_text(), (32, 16, 0)) == [1, 0.5, 0]
+    assert looked_up(
+        color_cube(dim(PORTRAIT, PORTRAIT, mask=MASK, strength=0.0, light=0.0)).to_text(), (32, 16, 0)
+    ) == [1, 0.5, 0]
 
 
 def test_the_lut_says_how_much_the_change_varies_over_the_person() -> None:
@@ -115,8 +117,8 @@ def test_the_cube_command_writes_a_file(files: Path, capsys: pytest.CaptureFixtu
 
 
 MISTAKES = {
-    "not json": ("{", "look.json is no readable JSON"),
-    "nested": ("[" * 100_000, "look.json is no readable JSON"),
+    "not json": ("{", "look.json is not readable JSON"),
+    "nested": ("[" * 100_000, "look.json is not readable JSON"),
     "a list": ("[1]", "look.json holds a list; expected a JSON object"),
     "unknown": (
         '{"strenght": 1}',

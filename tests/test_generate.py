@@ -197,7 +197,7 @@ def test_command_writes_portraits_and_a_sheet(
     ("arguments", "message"),
     [
         (["--size", "128"], "size is 128 px, expected at most the generator's 64 px"),
-        (["--truncation", "much"], "'much' is no range; expected LOW..HIGH"),
+        (["--truncation", "much"], "'much' is not a range; expected LOW..HIGH"),
         (["--truncation", "0.5..1.5"], "truncation is 0.5..1.5, expected a range inside 0..1"),
     ],
 )

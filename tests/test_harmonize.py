@@ -214,7 +214,7 @@ def test_harmonizers_are_found_by_name() -> None:
 
 
 def test_an_unknown_harmonizer_lists_the_known() -> None:
-    with pytest.raises(ValueError, match=r"unknown harmonizer 'rainhard'.*none, reinhard, covariance"):
+    with pytest.raises(ValueError, match=r"'rainhard': did you mean 'reinhard'\? .*none, reinhard, covariance"):
         harmonizer_by_name("rainhard")
 
 

@@ -290,11 +290,11 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"these are words, not a picture", "is no picture that can be read"),
+        (b"these are words, not a picture", "is not a picture that can be read"),
         (b"", "is empty"),
         (encoded(SMOOTH, "JPEG")[:-300], "is damaged"),
         (encoded(SAMPLES, "PNG")[:-80], "is damaged"),
-        (encoded(SMOOTH, "WEBP")[:-200], "is damaged|is no picture"),
+        (encoded(SMOOTH, "WEBP")[:-200], "is damaged|is not a picture"),
         (png_header(30000, 30000), "30000x30000 px; pictures of more than 100 million pixels are refused"),
         (png_header(13000, 13000), "13000x13000 px; pictures of more than 100 million pixels"),
         (b"\0\0\0\x18ftypheic" + bytes(100), "is damaged"),
@@ -314,7 +314,7 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, data: bytes, mess
 def test_a_clip_is_told_where_it_belongs(tmp_path: Path) -> None:
     for name, told in (("portrait.MP4", True), ("portrait.jpg", False)):
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom" + bytes(64))
-        with pytest.raises(ValueError, match="is no picture") as failure:
+        with pytest.raises(ValueError, match="is not a picture") as failure:
             read_picture(tmp_path / name)
         assert ("`hpbnet video`" in str(failure.value)) == told
 
@@ -431,5 +431,5 @@ def test_tensors_are_pictures_too() -> None:
         torch.testing.assert_close(picture.pixels, expected.pixels, rtol=0, atol=1e-6)
         torch.testing.assert_close(picture.alpha, expected.alpha, rtol=0, atol=1e-6)
     assert read_mask(torch.ones(1, 1, 20, 30)).shape == (1, 1, 20, 30)
-    with pytest.raises(ValueError, match=r"a tensor of shape \(2, 3, 20, 30\) is no picture"):
+    with pytest.raises(ValueError, match=r"a tensor of shape \(2, 3, 20, 30\) is not a picture"):
         read_picture(torch.zeros(2, 3, 20, 30))

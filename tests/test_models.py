@@ -36,7 +36,7 @@ def test_half_precision_weights_are_loaded_as_float32(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ValueError, match=r"nonsense names no weights.*matting"):
+    with pytest.raises(ValueError, match=r"nonsense is not the name of embedded weights or a file: expected.*matting"):
         load_network("nonsense")
 
 

@@ -91,7 +91,7 @@ def test_what_is_no_matting_network_is_refused(tmp_path: Path, capsys: pytest.Ca
     grey = write_network(tmp_path / "grey.onnx", channels=1)
     two = write_network(tmp_path / "two.onnx", inputs=("input", "other"))
     for file, message in (
-        (tmp_path / "text.onnx", "is no ONNX network that can be run"),
+        (tmp_path / "text.onnx", "is not an ONNX network that can be run"),
         (tmp_path / "missing.onnx", "no such file; names that can be fetched are u2net, "),
         (grey, "expected one float picture"),
         (two, "expected one float picture"),
@@ -102,7 +102,7 @@ def test_what_is_no_matting_network_is_refused(tmp_path: Path, capsys: pytest.Ca
         ValueError, match=r"unknown matting network 'magic': expected an .onnx file or one of matting, u2net,"
     ):
         Pipeline.from_pretrained("none", matting="magic")
-    with pytest.raises(ValueError, match="is no matting network"):
+    with pytest.raises(ValueError, match="is not a matting network"):
         Pipeline.from_pretrained("none", matting="harmonizer")
     Image.fromarray(PORTRAIT).save(tmp_path / "a.png")
     portrait = str(tmp_path / "a.png")

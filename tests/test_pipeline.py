@@ -137,6 +137,8 @@ CHANGES = {
     "x": 0.2,
     "y": 0.8,
     "strength": 0.3,
+    "light": 0.0,
+    "lamp": "60,20,#ff8800",
     "exposure": 0.5,
     "warmth": 0.5,
     "light_wrap": 0.7,
@@ -266,7 +268,7 @@ def test_options_of_another_kind_are_refused(pipeline: Pipeline, options: object
 def test_colours_are_clamped_once() -> None:
     halved = Pipeline(lambda layers: AffineGrid.uniform(torch.eye(3, 4)[None] * 2.0))  # over white, then darker again
     bright = np.full_like(PORTRAIT, 200)
-    darker = halved(bright, BACKGROUND, mask=MASK, exposure=-2.2)
+    darker = halved(bright, BACKGROUND, mask=MASK, exposure=-2.2, light=0)
     inside = darker.layers.alpha[0, 0] == 1
     torch.testing.assert_close(darker.image[0, :, inside], torch.full_like(darker.image[0, :, inside], 200 / 255))
 
@@ -277,8 +279,8 @@ def test_a_ready_composite_is_untouched_where_nothing_is_asked_for() -> None:
     mask = np.zeros((200, 240), np.float32)
     mask[80:160, 60:180] = 1
     pipeline = Pipeline.from_pretrained("none", matting=None)
-    assert pipeline.harmonize(grainy, mask).image.equal(to_planes(grainy))
-    assert not pipeline.harmonize(grainy, mask, grain=1.0).image.equal(to_planes(grainy))
+    assert pipeline.harmonize(grainy, mask, light=0).image.equal(to_planes(grainy))
+    assert not pipeline.harmonize(grainy, mask, light=0, grain=1.0).image.equal(to_planes(grainy))
 
 
 def test_what_shows_nobody_never_passes(pipeline: Pipeline) -> None:

@@ -246,7 +246,7 @@ def test_when_no_photo_can_be_used_the_last_reason_is_told(plan: SynthesisPlan, 
     ("change", "message"),
     [
         ({"recipe": "bread"}, "no recipe 'bread'; there are: paper, wide, relit"),
-        ({"size": 100}, "size 100 is no multiple of 16"),
+        ({"size": 100}, "size 100 is not a multiple of 16"),
         ({"portraits": ()}, "0 portraits are too few"),
     ],
 )

@@ -117,7 +117,7 @@ def test_help_lists_the_fields_of_a_task(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["train", "harmonizer", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "dropout=0.0 Dropout of the deepest features, against overfitting. From 0 to 0.99." in text
-    assert "steps=20000 Optimiser steps of the whole schedule. At least 1." in text
+    assert "steps=20000 Optimiser steps of the whole learning-rate schedule. At least 1." in text
 
 
 def test_a_run_stopped_early_goes_on_to_the_same_weights(config: HarmonizerTraining, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(
         (["person.png", "place.png", "-o", "out.mp4"], "are both pictures; for a video one of them must be a clip"),
         (["missing.mp4", "place.png", "-o", "out.mp4"], "missing.mp4: no such file"),
         (["tone.m4a", "place.png", "-o", "out.mp4"], "holds sound only"),
-        (["broken.mp4", "place.png", "-o", "out.mp4"], "no video that can be read"),
+        (["broken.mp4", "place.png", "-o", "out.mp4"], "not a video that can be read"),
         (["hdr.mkv", "place.png", "-o", "out.mp4"], "PQ (HDR10) video"),
         (["person.mp4", "place.png", "-o", "out.avi"], "videos are written as"),
         (["person.mp4", "place.png", "-o", "no/where/out.mp4"], "no/where/out.mp4"),
@@ -381,7 +381,7 @@ def _saved(mask: np.ndarray) -> Path:
     [
         (np.zeros((8, 8), np.uint8), "the mask is 8x8 px, the portrait 96x64; they must be the same size"),
         (np.full((HEIGHT, WIDTH), 40, np.uint8), "the mask shows nobody"),
-        (np.zeros((2, 2, 2, 2)), "is no picture"),
+        (np.zeros((2, 2, 2, 2)), "is not a picture"),
         (7, "a picture is given as"),
     ],
 )
@@ -474,7 +474,7 @@ def test_an_empty_file_is_no_interruption(desk: Path, name: str, capsys: pytest.
         mask = [] if "--mask" in arguments else ["--mask", "mask.mkv"]
         assert main(["video", *arguments, *mask, "-o", "out.mp4"]) == 2
         told = capsys.readouterr().err.strip().splitlines()
-        assert len(told) == 1 and f"{name} is no video that can be read" in told[0]
+        assert len(told) == 1 and f"{name} is not a video that can be read" in told[0]
 
 
 def test_the_bar_shows_seconds_with_one_digit(capsys: pytest.CaptureFixture[str]) -> None:

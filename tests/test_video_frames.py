@@ -84,13 +84,15 @@ def test_the_background_is_untouched_where_nobody_is() -> None:
 
 
 def test_without_a_harmonizer_the_person_keeps_its_colours() -> None:
-    ((picture, _),) = play([person()], [ramp(WIDTH, HEIGHT)], composer(IDENTITY, threshold()))
+    ((picture, _),) = play([person()], [ramp(WIDTH, HEIGHT)], composer(IDENTITY, threshold(), light=0.0))
     assert np.abs(picture[HEIGHT // 2, WIDTH // 2].astype(int) - (200, 60, 50)).max() <= 1
 
 
 def test_a_known_alpha_goes_before_the_network() -> None:
     alpha = (mask_of(person()) / 255).astype(np.float32)
-    picture, _ = composer(IDENTITY)(person(), np.zeros((HEIGHT, WIDTH, 3), np.uint8), ComposerState(), 0.0, alpha)
+    picture, _ = composer(IDENTITY, light=0.0)(
+        person(), np.zeros((HEIGHT, WIDTH, 3), np.uint8), ComposerState(), 0.0, alpha
+    )
     assert (picture[alpha == 1] == person()[alpha == 1]).all() and (picture[alpha == 0] == 0).all()
 
 
@@ -238,10 +240,25 @@ def test_what_the_harmonizer_follows_is_not_followed_twice() -> None:
 
 def test_following_is_bounded_and_begins_anew_with_a_scene() -> None:
     black = [dusk(0)] + [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 3
-    light = brightness_over(black)
+    light = brightness_over(black, light=0.0)
     assert np.ptp(light) == 0  # a cut: another place, judged by itself
     fading = brightness_over([np.maximum(dusk(0), 4 * index) - 4 * index for index in range(60)])
     assert fading[-1] > 0.3 * fading[0]
+
+
+def test_the_light_of_a_scene_falls_on_the_person_and_goes_over_to_another() -> None:
+    night, sunset = (np.full((HEIGHT, WIDTH, 3), color, np.uint8) for color in ((20, 20, 30), (230, 140, 60)))
+    scenes = [sunset] * 2 + [night] * 2 + [sunset] * 2
+    plain = [
+        picture[24:40, 40:56].mean((0, 1))
+        for picture, _ in play([person()] * 6, scenes, composer(keep, threshold(), light=0.0))
+    ]
+    shown = [
+        picture[24:40, 40:56].mean((0, 1)) for picture, _ in play([person()] * 6, scenes, composer(keep, threshold()))
+    ]
+    warm_ratio, dark_ratio = shown[1] / plain[1], shown[3] / plain[3]
+    assert warm_ratio[0] / warm_ratio[2] > 1.05 and dark_ratio[0] < 0.96
+    assert np.abs(shown[5] - shown[1]).max() <= 1  # both are cuts: nothing of the night is left
 
 
 def test_a_cut_in_the_background_is_followed_at_once() -> None:

@@ -84,7 +84,7 @@ def test_empty_fields_are_as_if_they_were_not_there(client: httpx.Client) -> Non
     [
         ("compose", {"portrait": PORTRAIT}, {}, 422, "background is missing; send portrait and background as files"),
         ("compose", {"portrait": b"", "background": b"x"}, {}, 422, "portrait is empty"),
-        ("compose", {"portrait": b"x", "background": b"x"}, {}, 422, "the data is no picture that can be read"),
+        ("compose", {"portrait": b"x", "background": b"x"}, {}, 422, "the data is not a picture that can be read"),
         ("compose", {"cat": PORTRAIT}, {}, 422, "unknown file 'cat'; expected portrait, background, mask, hint"),
         ("compose", None, {"warmth": "golden"}, 422, "warmth is 'golden'; expected a number from -1 to 1"),
         ("compose", None, {"warmth": "NaN"}, 422, "warmth is nan; expected a number from -1 to 1"),
@@ -218,7 +218,7 @@ def test_playlists_that_name_other_files_are_no_videos(client: httpx.Client, tmp
         f"#EXTM3U\n#EXTINF:1,\n{tmp_path}/secret.mp4\n",
     ):
         files = {"portrait": ("talk.mp4", text.encode()), "background": ("b.png", BACKGROUND)}
-        assert "is no picture that can be read" in detail(client.post("/v1/videos", files=files), 422)
+        assert "is not a picture that can be read" in detail(client.post("/v1/videos", files=files), 422)
 
 
 def test_videos_wait_in_line_are_limited_and_stop_when_cancelled(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_frames_are_composed_live_and_errors_are_told(client: httpx.Client) -> N
         socket.send(json.dumps({"exposure": 100}))
         assert json.loads(socket.recv())["detail"] == "exposure is 100; expected a number from -4 to 4"
         socket.send(b"rubbish")
-        assert "is no picture" in json.loads(socket.recv())["detail"]
+        assert "is not a picture" in json.loads(socket.recv())["detail"]
         socket.send(frame)
         assert opened(bytes(socket.recv())).shape == (64, 96, 3)  # type: ignore[arg-type]
 

@@ -65,12 +65,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 found = header.get("format", "no format at all")
-                raise ValueError(f"{path} is a safetensors file but no hpbnet checkpoint: its header names {found}")
+                raise ValueError(f"{path} is a safetensors file but not an hpbnet checkpoint: its header names {found}")
             network, config, provenance = _read_header(header, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, RuntimeError, TypeError, AttributeError) as error:  # odd kinds of numbers
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is no readable safetensors file: {reason}") from None
+        raise ValueError(f"{path} is not a readable safetensors file: {reason}") from None
     for name, tensor in tensors.items():
         if tensor.is_complex() or not tensor.float().isfinite().all():
             raise ValueError(f"{path} is damaged: its tensor {name} holds numbers that are not finite or not real")
@@ -90,7 +90,7 @@ def _read_table(text: str, what: str) -> dict[str, Plain]:
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"{what} is no JSON") from None
+        raise ValueError(f"{what} is not JSON") from None
     if not isinstance(table, dict):
         raise ValueError(f"{what} is a {type(table).__name__}, expected a JSON object")
     for name, value in table.items():

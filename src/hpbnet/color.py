@@ -17,6 +17,12 @@ _RGB_TO_XYZ = (
 _WHITE = (0.9504559271, 1.0, 1.0890577508)  # D65, equal to the rows' sums, so that grey has a = b = 0
 _LAB_EPSILON = 216 / 24389
 _LAB_KAPPA = 24389 / 27
+_PLANCKIAN_X = ((-0.2661239e9, -0.2343589e6, 0.8776956e3, 0.179910), (-3.0258469e9, 2.1070379e6, 0.2226347e3, 0.240390))
+_PLANCKIAN_Y = (
+    (-1.1063814, -1.34811020, 2.18555832, -0.20219683),  # below 2222 K
+    (-0.9549476, -1.37418593, 2.09137015, -0.16748867),  # 2222 to 4000 K
+    (3.0817580, -5.87338670, 3.75112997, -0.37001483),  # above
+)
 
 
 def srgb_to_linear(rgb: Tensor) -> Tensor:
@@ -65,6 +71,17 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     return linear_to_srgb(xyz_to_rgb(ratio * white))
 
 
+def planckian_illuminant(cct: Tensor) -> Tensor:
+    """Linear sRGB [N,3], luminance 1, of a black body at [N] 1667..25000 [K] (cubic approximation of [KKM02])."""
+    cct = cct.double()
+    low, high = (_polynomial(c, 1 / cct) for c in _PLANCKIAN_X)
+    x = torch.where(cct < 4000, low, high)
+    warm, middle, cold = (_polynomial(c, x) for c in _PLANCKIAN_Y)
+    y = torch.where(cct < 2222, warm, torch.where(cct < 4000, middle, cold))
+    xyz = torch.stack([x / y, torch.ones_like(x), (1 - x - y) / y], dim=1)
+    return xyz_to_rgb(xyz[:, :, None, None])[:, :, 0, 0].clamp_min(1e-3).float()
+
+
 def masked_mean(image: Tensor, weight: Tensor) -> Tensor:
     """Mean over space of [B,C,H,W], weighted by [B,1,H,W] -> [B,C,1,1]; zero where the weight is zero everywhere."""
     return (image * weight).sum(dim=(-2, -1), keepdim=True) / weight.sum(dim=(-2, -1), keepdim=True).clamp_min(1e-6)
@@ -105,3 +122,9 @@ def _matrix_roots(matrix: Tensor, least: float) -> tuple[Tensor, Tensor]:
 def _mix(image: Tensor, matrix: Tensor) -> Tensor:
     """Multiply the channels of [...,3,H,W] by a 3x3 matrix."""
     return torch.einsum("ij,...jhw->...ihw", matrix.to(image), image)
+
+
+def _polynomial(coefficients: tuple[float, float, float, float], x: Tensor) -> Tensor:
+    """Evaluate a cubic, highest power first."""
+    a, b, c, d = coefficients
+    return ((a * x + b) * x + c) * x + d

@@ -8,9 +8,11 @@ from safetensors.torch import save
 from torch import Tensor, cat
 
 from .affine_grid import AffineGrid
+from .finish import adjust
 from .image import encode_picture, format_of, write_bytes, write_picture
 from .image.picture import to_samples
 from .layers import Layers
+from .light import Lighting
 from .options import HarmonizeOptions
 
 
@@ -62,11 +64,17 @@ class Composition:
     options: HarmonizeOptions
     depth: int = 8  # [bit] 16 if a source has 16
     notices: tuple[str, ...] = ()  # sentences about what may look wrong
+    light: Lighting | None = None  # what was read of the light, and its change; None where no light was asked for
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width [px]."""
         return self.layers.size
+
+    @property
+    def whole_grid(self) -> AffineGrid:
+        """The colour change that was applied: the harmonizer's, light and grade in one grid."""
+        return adjust(self.grid, self.options, None if self.light is None else self.light.grid)
 
     def encode(self, format: str = "png", quality: int = 95) -> bytes:
         """Return the bytes of a file; `format` is png, jpg, webp, tif or avif."""
@@ -77,12 +85,15 @@ class Composition:
         write_bytes(path, self.encode(format or format_of(path), quality))
 
     def save_layers(self, folder: str | Path) -> None:
-        """Write foreground.png, alpha.png, background.png and grid.safetensors (the tensor `matrix`)."""
+        """Write foreground.png, alpha.png, background.png and grid.safetensors (`matrix`, and `light` if any)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("foreground", "alpha", "background"):
             write_picture(folder / f"{name}.png", getattr(self.layers, name), depth=self.depth)
-        write_bytes(folder / "grid.safetensors", save({"matrix": self.grid.matrix.contiguous()}))
+        grids = {"matrix": self.grid.matrix.contiguous()}
+        if self.light is not None:
+            grids["light"] = self.light.grid.matrix.contiguous()
+        write_bytes(folder / "grid.safetensors", save(grids))
 
     def to_pil(self) -> Image.Image:
         """Return an 8-bit PIL image."""

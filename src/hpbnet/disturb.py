@@ -20,7 +20,6 @@ from .color import (
     masked_mean_and_deviation,
     monge_kantorovich,
     rgb_to_lab,
-    xyz_to_rgb,
 )
 
 Transfer = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # image, weight, reference, its weight -> image
@@ -29,12 +28,6 @@ GAMMA = 2.2  # paper section 3.1: gamma mapping before and after the gains; also
 _KNEE = 0.8  # values above it are compressed instead of clipped when a picture is made brighter
 _LEVELS = 1024  # resolution of tone curves
 _QUANTILES = 33  # knots of a histogram transfer
-_PLANCKIAN_X = ((-0.2661239e9, -0.2343589e6, 0.8776956e3, 0.179910), (-3.0258469e9, 2.1070379e6, 0.2226347e3, 0.240390))
-_PLANCKIAN_Y = (
-    (-1.1063814, -1.34811020, 2.18555832, -0.20219683),  # below 2222 K
-    (-0.9549476, -1.37418593, 2.09137015, -0.16748867),  # 2222 to 4000 K
-    (3.0817580, -5.87338670, 3.75112997, -0.37001483),  # above
-)
 
 
 def paste(disturbed: Tensor, alpha: Tensor, photo: Tensor) -> Tensor:
@@ -104,17 +97,6 @@ def mix_channels(image: Tensor, matrix: Tensor) -> Tensor:
     """Mix the channels of [B,3,H,W] by [B,3,3] in gamma-2.2 linear light, as another camera's colour filters would."""
     mixed = torch.einsum("bij,bjhw->bihw", matrix, image**GAMMA)
     return mixed.clamp(0.0, 1.0) ** (1 / GAMMA)
-
-
-def planckian_illuminant(cct: Tensor) -> Tensor:
-    """Linear sRGB [N,3], luminance 1, of a black body at [N] 1667..25000 [K] (cubic approximation of [KKM02])."""
-    cct = cct.double()
-    low, high = (_polynomial(c, 1 / cct) for c in _PLANCKIAN_X)
-    x = torch.where(cct < 4000, low, high)
-    warm, middle, cold = (_polynomial(c, x) for c in _PLANCKIAN_Y)
-    y = torch.where(cct < 2222, warm, torch.where(cct < 4000, middle, cold))
-    xyz = torch.stack([x / y, torch.ones_like(x), (1 - x - y) / y], dim=1)
-    return xyz_to_rgb(xyz[:, :, None, None])[:, :, 0, 0].clamp_min(1e-3).float()
 
 
 def transfer_color_reinhard(
@@ -223,9 +205,3 @@ def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     share = (x - knots[right - 1]) / (knots[right] - knots[right - 1]).clamp_min(1e-6)
     beyond = x - x.clamp(knots[0], knots[-1])
     return torch.lerp(values[right - 1], values[right], share.clamp(0.0, 1.0)) + beyond
-
-
-def _polynomial(coefficients: tuple[float, float, float, float], x: Tensor) -> Tensor:
-    """Evaluate a cubic, highest power first."""
-    a, b, c, d = coefficients
-    return ((a * x + b) * x + c) * x + d

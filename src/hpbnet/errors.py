@@ -1,4 +1,7 @@
-"""How errors are worded: any error in one line, and an optional package that is not installed."""
+"""How errors are worded: any error in one line, a misspelt name, an optional package that is not installed."""
+
+import difflib
+from collections.abc import Iterable
 
 
 def describe(error: Exception) -> str:
@@ -6,6 +9,12 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggest the known name most like a misspelt one, as the start of a sentence; empty if none is like it."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def missing_extra(purpose: str, package: str, extra: str) -> ValueError:

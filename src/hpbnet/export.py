@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from .affine_grid import AffineGrid
 from .composition import Composition
-from .finish import adjust
 from .models import load_network
 from .networks.harmonizer import HarmonizerNetwork
 from .networks.matting import MattingNetwork
@@ -42,8 +41,8 @@ class Cube:
 
 
 def color_cube(composition: Composition, size: int = CUBE_SIZE) -> Cube:
-    """Make the LUT of a composition's mean colour change over the person, strength and grade included."""
-    grid = adjust(composition.grid, composition.options)
+    """Make the LUT of a composition's mean colour change over the person, strength, light and grade included."""
+    grid = composition.whole_grid
     height, width = grid.shape[1:]
     share = F.adaptive_avg_pool2d(composition.layers.alpha, (height, width))  # [1,1,h,w]
     share = share / share.sum().clamp_min(1e-6)

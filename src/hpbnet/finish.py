@@ -35,9 +35,16 @@ _QUIET_BIAS = 1.2  # standard deviation of pure noise over that quantile
 _BLOCK, _BLOCKS = 20, 600  # [px] side of the blocks in which noise is measured, and about how many
 
 
-def adjust(grid: AffineGrid, options: ColorOptions) -> AffineGrid:
-    """Apply strength, exposure and warmth to a harmonizer's grid: one grid, so that colours are clamped once."""
+def adjust(grid: AffineGrid, options: ColorOptions, light: AffineGrid | None = None) -> AffineGrid:
+    """Combine a harmonizer's grid, light, exposure and warmth in one grid, so that colours are clamped once.
+
+    Args:
+        grid: the harmonizer's; `strength` is for it alone.
+        options: strength, exposure and warmth.
+        light: the change that puts the person into a light, if any.
+    """
     grid = grid if options.strength == 1.0 else grid.shrink(options.strength)
+    grid = grid if light is None else grid.then(light)
     if not options.exposure and not options.warmth:
         return grid
     return grid.then(grade(options.exposure, options.warmth))

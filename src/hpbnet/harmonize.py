@@ -28,6 +28,7 @@ from .color import (
     rgb_to_lab,
 )
 from .color_temperature import match_color_temperature
+from .errors import did_you_mean
 from .layers import Layers
 from .models import embedded, load_network
 from .networks.harmonizer import HarmonizerNetwork
@@ -200,13 +201,14 @@ def harmonizer_by_name(name_or_path: str | Path) -> Harmonizer:
     weights = WEIGHTS.get(name, name)
     if weights not in embedded() and not Path(weights).is_file():
         known = [*HARMONIZERS, *(label for label, file in WEIGHTS.items() if file in embedded())]
-        raise ValueError(f"unknown harmonizer {name!r}: expected a .safetensors file or one of {', '.join(known)}")
+        expected = f"expected a .safetensors file or one of {', '.join(known)}"
+        raise ValueError(f"unknown harmonizer {name!r}: {did_you_mean(name, known)}{expected}")
     network = load_network(weights)
     if isinstance(network, HarmonizerNetwork):
         return learned(network)
     if isinstance(network, HPBNet):
         return Painter(network)
-    raise ValueError(f"{name} holds a {type(network).__name__}, which is no harmonizer")
+    raise ValueError(f"{name} holds a {type(network).__name__}, which is not a harmonizer")
 
 
 def _small(layers: Layers) -> Layers:

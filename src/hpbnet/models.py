@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .checkpoint import Checkpoint, read_checkpoint
+from .errors import did_you_mean
 from .networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
 from .networks.hpbnet import HPBNet, HPBNetConfig
 from .networks.matting import MattingConfig, MattingNetwork
@@ -53,8 +54,9 @@ def find_weights(name_or_path: str | Path) -> Path:
         return found
     if Path(name_or_path).is_file():
         return Path(name_or_path)
-    known = ", ".join(embedded()) or "none"
-    raise ValueError(f"{name_or_path} names no weights: expected a .safetensors file or one of: {known}")
+    name, known = str(name_or_path), list(embedded())
+    expected = f"expected a .safetensors file or one of: {', '.join(known) or 'none'}"
+    raise ValueError(f"{name} is not the name of embedded weights or a file: {did_you_mean(name, known)}{expected}")
 
 
 def load_network(name_or_path: str | Path) -> nn.Module:

@@ -73,7 +73,7 @@ def load_onnx_matting(name_or_path: str | Path) -> OnnxMatting:
     """Load a network by its file, or by a published name, which is fetched once.
 
     Raises:
-        ValueError: the extra is missing, there is no such file, it cannot be fetched, or it is no matting network.
+        ValueError: the extra is missing, there is no such file, it cannot be fetched, or it is not a matting network.
     """
     try:
         runtime = importlib.import_module("onnxruntime")
@@ -88,7 +88,7 @@ def load_onnx_matting(name_or_path: str | Path) -> OnnxMatting:
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a dozen kinds of its own
-        raise ValueError(f"{path} is no ONNX network that can be run: {_first_line(error)}") from None
+        raise ValueError(f"{path} is not an ONNX network that can be run: {_first_line(error)}") from None
     return OnnxMatting(session, str(path))
 
 

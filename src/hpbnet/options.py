@@ -5,6 +5,8 @@ class has exactly the fields that its use honours. Pictures, masks and hints are
 pipeline: neither is a setting.
 """
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,14 +18,76 @@ Codec = Literal["h264", "hevc", "vp9", "av1", "prores"]
 
 
 @dataclass(frozen=True)
+class Lamp:
+    """A lamp of the user's own."""
+
+    azimuth: float  # [deg] 0 from the camera, positive to the picture's right, -180 to 180
+    elevation: float = 0.0  # [deg] upwards, -90 to 90
+    color: str = "#ffffff"  # sRGB as #rrggbb, or a temperature such as 3200K
+    strength: float = 1.0  # 0 to 4; 1: as much light on what faces it as a portrait has anyway
+
+    def __str__(self) -> str:
+        """Write it as `read_lamp` reads it."""
+        return f"{self.azimuth:g},{self.elevation:g},{self.color},{self.strength:g}"
+
+
+def parse_lamp(given: object) -> Lamp:
+    """Read AZIMUTH,ELEVATION[,COLOUR][,STRENGTH]: a text, a tuple or list of its parts, or a lamp.
+
+    Raises:
+        ValueError: it is none of these, or a number is out of range.
+    """
+    parts = str(given).split(",") if isinstance(given, str | Lamp) else given
+    if not isinstance(parts, tuple | list):
+        raise ValueError(f"lamp is {given!r}; {_LAMP_FORM}")
+    words = [str(part).strip() for part in parts]
+    color = words.pop(2) if len(words) > 2 and re.fullmatch(_LAMP_COLOR, words[2]) else "#ffffff"
+    numbers = [_number(word) for word in words]
+    if not 2 <= len(numbers) <= 3 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"lamp is {given!r}; {_LAMP_FORM}")
+    bounds = {"azimuth": (-180, 180), "elevation": (-90, 90), "strength": (0, 4)}
+    for (name, (low, high)), number in zip(bounds.items(), numbers, strict=False):
+        if not low <= number <= high:
+            raise ValueError(f"lamp's {name} is {number:g}; expected a number from {low} to {high}")
+    if color[-1] in "kK" and not 1700 <= float(color[:-1]) <= 25000:
+        raise ValueError(f"lamp's colour is {color}; expected 1700K to 25000K, or #rrggbb")
+    return Lamp(numbers[0], numbers[1], color, *numbers[2:])
+
+
+def read_lamp(given: object) -> str:
+    """Return the text of a lamp, as the command line and settings files hold it."""
+    return str(parse_lamp(given))
+
+
+_LAMP_COLOR = r"#[0-9a-fA-F]{6}|\d{1,6}[kK]"
+_LAMP_FORM = "expected AZIMUTH,ELEVATION[,COLOUR][,STRENGTH] such as 40,20,#ffcc88,0.8 or 40,20,3200K"
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return math.nan
+
+
+@dataclass(frozen=True)
 class ColorOptions:
-    """How far the person's colours are changed.
+    """How far the person's colours are changed, and how the person is lit.
 
     Raises:
         ValueError: a value is of the wrong kind, not finite, out of range, or not among the choices.
     """
 
     strength: float = setting(1.0, "How far the automatic colour change goes.", (0, 1))
+    light: float = setting(0.7, "How far the light of the background falls on the person.", (0, 1))
+    lamp: str | None = setting(
+        None,
+        "A lamp on the person: direction [deg] (0,0 from the camera, to the right, upwards), colour (#rrggbb or 3200K) "
+        "and strength (0 to 4).",
+        None,
+        "AZIMUTH,ELEVATION[,COLOUR][,STRENGTH]",
+        read_lamp,
+    )
     exposure: float = setting(0.0, "Brightness of the person, after the automatic change [EV].", (-4, 4))
     warmth: float = setting(0.0, "Warmth of the person, after the automatic change: -1 bluish, 1 golden.", (-1, 1))
 
@@ -177,6 +241,7 @@ class SteadinessOptions(PartOptions):
     """How methods are measured on a clip."""
 
     strength: float = setting(1.0, "How far the automatic colour change goes.", (0, 1))
+    light: float = setting(0.7, "How far the light of the background falls on the person.", (0, 1))
     follow: float = setting(
         0.8, "How far the person follows changes of the background's light, beside the harmonizer.", (0, 1)
     )

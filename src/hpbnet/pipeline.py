@@ -1,4 +1,4 @@
-"""Put the person of a portrait into a background: matte, place, harmonize, recolour, finish, composite.
+"""Put the person of a portrait into a background: matte, place, harmonize, light, recolour, finish, composite.
 
 This module holds the order of the steps. Each step is implemented in a module of its own.
 """
@@ -19,6 +19,7 @@ from .framing import plan_placement
 from .harmonize import Harmonizer, harmonizer_by_name
 from .image import MAX_PIXELS, Picture, Source, read_mask, read_picture
 from .layers import Layers, fit_background, place
+from .light import Lighting, light_person
 from .matte import (
     MOST_COVERAGE,
     Matting,
@@ -141,7 +142,9 @@ class Pipeline:
         yield
         grid = self.estimate(layers)
         yield
-        return self.recolor(layers, grid, options, depth, notices)
+        light = light_person(layers, options)
+        yield
+        return self.recolor(layers, grid, light, options, depth, notices)
 
     @torch.no_grad()
     def matte(
@@ -210,13 +213,15 @@ class Pipeline:
         self,
         layers: Layers,
         grid: AffineGrid,  # of `estimate`
+        light: Lighting | None,  # of `light_person`
         options: HarmonizeOptions,
         depth: int = 8,
         notices: tuple[str, ...] = (),
     ) -> Composition:
-        """Recolour layers by the harmonizer's grid and the user's wishes, finish and flatten."""
-        layers = finish(layers.recolor(adjust(grid, options)), options)
-        return Composition(layers.composite(), layers, grid, options, depth, notices)
+        """Recolour layers by the harmonizer's grid, the light and the user's wishes, finish and flatten."""
+        layers = layers.recolor(adjust(grid, options, None if light is None else light.grid))
+        layers = finish(layers, options)
+        return Composition(layers.composite(), layers, grid, options, depth, notices, light)
 
     @torch.no_grad()
     def harmonize(
@@ -237,7 +242,8 @@ class Pipeline:
         options = changed(HarmonizeOptions, options, settings)
         picture = self._read(composite, "the composite")
         layers = Layers(picture.pixels, self._read_mask(mask, picture, "the composite"), picture.pixels)
-        return self.recolor(layers, self.estimate(layers), options, picture.depth, picture.notices)
+        grid, light = self.estimate(layers), light_person(layers, options)
+        return self.recolor(layers, grid, light, options, picture.depth, picture.notices)
 
     def video(
         self,

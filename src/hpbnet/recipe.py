@@ -25,7 +25,7 @@ def read_recipe(path: str | Path) -> dict[str, object]:
     """Read a JSON file of settings, checked by name and kind; ranges are checked where the settings are made.
 
     Raises:
-        ValueError: the file is no JSON object, or holds a name that no command knows.
+        ValueError: the file is not JSON object, or holds a name that no command knows.
         OSError: the file cannot be opened.
     """
     values = read_json_object(path)
@@ -47,7 +47,7 @@ def read_json_object(path: str | Path) -> dict[str, object]:
     """Read a small JSON object from a file, with or without a byte order mark.
 
     Raises:
-        ValueError: the file is too large, is no JSON, or holds something else than an object.
+        ValueError: the file is too large, is not JSON, or holds something else than an object.
         OSError: the file cannot be opened.
     """
     path = Path(path)
@@ -58,7 +58,7 @@ def read_json_object(path: str | Path) -> dict[str, object]:
     try:
         values = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no readable JSON: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path} is not readable JSON: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}; expected a JSON object of settings")
     return values

@@ -190,17 +190,27 @@ def present_shade(normals: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
 
     Its level is a plain frontal light's: how bright skin and cloth are by themselves is not known.
     """
+    slope, centred, weight = _tone_slope(normals, image, alpha)
+    plain = sphere_light(*(torch.tensor([value]) for value in _PLAIN_LIGHT))[:, :, None]
+    level = (shade(normals, plain).log().flatten(2) * weight).sum(2, keepdim=True)
+    logarithm: Tensor = level + _SOURCE_TRUST * slope.transpose(1, 2) @ centred
+    return logarithm.clamp(*_SOURCE_RANGE).exp().view(-1, 1, *normals.shape[2:])
+
+
+def tone_slope(normals: Tensor, image: Tensor, alpha: Tensor) -> Tensor:
+    """Fit the log luminance of a person to its normals -> its slope along each axis [B,3,1]."""
+    return _tone_slope(normals, image, alpha)[0]
+
+
+def _tone_slope(normals: Tensor, image: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     size = normals.shape[2:]
     weight = F.interpolate(alpha, size, mode="area").flatten(2) + 1e-6
     weight = weight / weight.sum(2, keepdim=True)
     tone = _GAMMA * F.interpolate(luma(image), size, mode="area").clamp_min(0.05).log().flatten(2)
     centred = normals.flatten(2) - (normals.flatten(2) * weight).sum(2, keepdim=True)
     spread = (centred * weight) @ centred.transpose(1, 2) + _SOURCE_RIDGE * torch.eye(3)
-    slope = torch.linalg.solve(spread, (centred * weight) @ tone.transpose(1, 2))  # [B,3,1]
-    plain = sphere_light(*(torch.tensor([value]) for value in _PLAIN_LIGHT))[:, :, None]
-    level = (shade(normals, plain).log().flatten(2) * weight).sum(2, keepdim=True)
-    logarithm: Tensor = level + _SOURCE_TRUST * slope.transpose(1, 2) @ centred
-    return logarithm.clamp(*_SOURCE_RANGE).exp().view(-1, 1, *size)
+    slope = torch.linalg.solve(spread, (centred * weight) @ tone.transpose(1, 2))
+    return slope, centred, weight
 
 
 def estimate_normals(

@@ -5,19 +5,35 @@ heavy package.
 """
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Literal, TypeVar, Union, cast, get_args, get_origin
+
+from .errors import did_you_mean
 
 Value = TypeVar("Value")
 Settings = TypeVar("Settings")
 
 
-def setting(default: Value, help: str, range: tuple[float, float] | None = None, metavar: str | None = None) -> Value:
-    """Declare a field that a user may set: its default, one line of help, and the closed range it must lie in."""
-    return dataclasses.field(default=default, metadata={"help": help, "range": range, "metavar": metavar})
+def setting(
+    default: Value,
+    help: str,
+    range: tuple[float, float] | None = None,
+    metavar: str | None = None,
+    read: Callable[[object], Value] | None = None,
+) -> Value:
+    """Declare a field that a user may set.
+
+    Args:
+        default: its value where none is given.
+        help: one line.
+        range: closed, that a number must lie in.
+        metavar: what the command line shows for the value.
+        read: turns what a user may give into the field's value, or raises a ValueError; never asked for None.
+    """
+    metadata = {"help": help, "range": range, "metavar": metavar, "read": read}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def kind_of(field: "dataclasses.Field[object]") -> object:
@@ -53,13 +69,12 @@ def check_names(
     known = [field.name for field in dataclasses.fields(kind)]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"{origin}unknown {what} {name!r}: {hint}known are {', '.join(known)}")
+            listed = f"known are {', '.join(known)}"
+            raise ValueError(f"{origin}unknown {what} {name!r}: {did_you_mean(name, known)}{listed}")
 
 
 def check_settings(settings: object) -> None:
-    """Check every field of a settings object.
+    """Check every field of a settings object; a field that has a `read` is set to what it gives.
 
     Raises:
         ValueError: a value is of the wrong kind, not finite, out of range, or not among the choices.
@@ -67,6 +82,9 @@ def check_settings(settings: object) -> None:
     assert dataclasses.is_dataclass(settings)
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
+        if value is not None and field.metadata["read"] is not None:
+            value = field.metadata["read"](value)
+            object.__setattr__(settings, field.name, value)
         if value is not None or field.default is not None:
             _check(field, value)
 

@@ -38,7 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "evaluate": Entry("evaluate", "Measure methods on a dataset with known truth."),
     "evaluate-video": Entry("evaluate_video", "Measure how steadily methods colour a video."),
     "convert": Entry("convert", "Convert published generator weights to hpbnet's format."),
-    "models": Entry("models", "List the networks and harmonizers that have a name."),
+    "models": Entry("models", "List the available networks and harmonizers."),
 }
 
 

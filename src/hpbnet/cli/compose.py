@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.argument("background", type=click.Path(path_type=Path, allow_dash=True))
 @takes_output
 @click.option(
-    "--layers", type=click.Path(path_type=Path), help="Also write foreground, alpha, background and colour grid here."
+    "--layers",
+    type=click.Path(path_type=Path),
+    help="Folder to also save foreground, alpha, background and colour grid in.",
 )
 @takes_limit
 @takes_mask

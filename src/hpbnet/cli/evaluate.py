@@ -10,8 +10,19 @@ _path = click.Path(path_type=Path)
 
 @click.command("evaluate")
 @click.argument("dataset", type=_path, required=False)
-@click.option("--method", "methods", multiple=True, metavar="[LABEL=]NAME", help="Harmonizer or weights file; repeat.")
-@click.option("--outputs", multiple=True, metavar="LABEL=DIR", help="Folder of results, paired by file name; repeat.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="[LABEL=]NAME",
+    help="Harmonizer or weights file to measure. May be repeated.",
+)
+@click.option(
+    "--outputs",
+    multiple=True,
+    metavar="LABEL=DIR",
+    help="Folder of results made elsewhere, paired by file name. May be repeated.",
+)
 @click.option("--painted", is_flag=True, help="Also measure the pictures that painting networks (HPBNet) make.")
 @click.option("-o", "--out", "folder", type=_path, help="Folder for rows.jsonl; by default out/evaluate-DATASET.")
 @click.option("--list", "names", type=_path, help="File that lists the composites to use, one a line.")

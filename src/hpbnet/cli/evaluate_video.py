@@ -27,7 +27,7 @@ _path = click.Path(path_type=Path)
     "results",
     multiple=True,
     metavar="LABEL=FILE",
-    help="Video made elsewhere of the same two, to measure too. May be repeated.",
+    help="Video made by another program from the same two inputs, to measure too. May be repeated.",
 )
 @click.option("--mask", type=_path, help="Picture or clip that is white where the person is; used instead of matting.")
 @takes_networks(harmonizer=False)

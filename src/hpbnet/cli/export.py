@@ -14,9 +14,16 @@ _path = click.Path(path_type=Path)
 @click.argument("portrait", type=_path, required=False)
 @click.argument("background", type=_path, required=False)
 @click.option("--cube", type=_path, help="Write the colour change of PORTRAIT in BACKGROUND as a 33-point .cube LUT.")
-@click.option("--settings", "recipe", type=_path, help="Write the settings given here as JSON; commands read it back.")
 @click.option(
-    "--onnx", nargs=2, type=(str, _path), multiple=True, metavar="NETWORK FILE", help="Write a network as ONNX; repeat."
+    "--settings", "recipe", type=_path, help="Write the settings given here as JSON, to use with --settings FILE."
+)
+@click.option(
+    "--onnx",
+    nargs=2,
+    type=(str, _path),
+    multiple=True,
+    metavar="NETWORK FILE",
+    help="Write a network as ONNX. May be repeated.",
 )
 @click.option(
     "--from-settings",
@@ -24,7 +31,7 @@ _path = click.Path(path_type=Path)
     is_eager=True,
     expose_value=False,
     callback=read_settings_file,
-    help="JSON file of settings to begin with.",
+    help="JSON file of settings to start from.",
 )
 @takes_mask
 @takes_networks()
@@ -50,7 +57,7 @@ def command(
         raise ValueError("--cube needs PORTRAIT and BACKGROUND")
 
     if cube is not None and cube.suffix.lower() != ".cube":
-        raise ValueError(f"{cube} is no name of a LUT; expected one that ends in .cube")
+        raise ValueError(f"{cube} is not a LUT's file name; expected one that ends in .cube")
 
     from .. import export
     from ..image import write_bytes

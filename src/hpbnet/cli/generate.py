@@ -13,12 +13,14 @@ def _range(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple
     try:
         return float(low), float(high if dots else low)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no range; expected LOW..HIGH such as 0.5..1") from None
+        raise click.BadParameter(f"{text!r} is not a range; expected LOW..HIGH such as 0.5..1") from None
 
 
 @click.command("generate")
 @click.argument("prior", type=_path)
-@click.option("-o", "--out", "folder", type=_path, required=True, help="Folder to write; continued if it exists.")
+@click.option(
+    "-o", "--out", "folder", type=_path, required=True, help="Output folder; an interrupted run is continued."
+)
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Portraits to make.")
 @click.option("--size", type=click.IntRange(64), default=512, show_default=True, help="Side of a portrait [px].")
 @click.option(
@@ -27,12 +29,16 @@ def _range(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple
     default="0.5..1",
     show_default=True,
     callback=_range,
-    help="Variety, drawn for each portrait: 0 is the average face, 1 all that the generator has.",
+    help="Truncation, drawn for each portrait: 0 is the average face, 1 the generator's full variety.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="A portrait depends on its number and this.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed; the same seed makes the same portraits.")
 @click.option("--matting", default="matting", show_default=True, help="Matting network, by name or file.")
 @click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes; results do not differ."
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Worker processes; the results do not depend on it.",
 )
 def command(
     prior: Path,

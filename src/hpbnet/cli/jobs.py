@@ -96,14 +96,22 @@ def takes_output(command: Command) -> Command:
     decorated: Command = gather
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each result."),
-        click.option("--skip-existing", is_flag=True, help="Leave out what has a result already."),
+        click.option("--skip-existing", is_flag=True, help="Skip pictures whose output exists."),
         click.option(
-            "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of jpg, webp, avif."
+            "--quality",
+            type=click.IntRange(1, 100),
+            default=95,
+            show_default=True,
+            help="Compression quality for JPEG, WebP and AVIF.",
         ),
         click.option(
-            "--format", type=click.Choice(_FORMATS), help="File format; by default -o's, and png for folders."
+            "--format",
+            type=click.Choice(_FORMATS),
+            help="Output format; by default by the output's file name, PNG for folders.",
         ),
-        click.option("-o", "--output", "path", type=where, required=True, help="File, folder, or - for stdout."),
+        click.option(
+            "-o", "--output", "path", type=where, required=True, help="Output file or folder, or - for stdout."
+        ),
     ):
         decorated = option(decorated)
     return decorated
@@ -151,6 +159,8 @@ def _folder_jobs(folder: Path, companions: Sequence[Path | None], output: Output
     named_file = output.path.suffix.lower() in PICTURE_SUFFIXES and not output.path.is_dir()
     if output.path == _STDIO or named_file or (output.path.exists() and not output.path.is_dir()):
         raise ValueError(f"{folder} is a folder, so -o must name a folder, not {output.path}")
+    if output.path.resolve() in {each.resolve() for each in (folder, *companions) if each is not None}:
+        raise ValueError(f"the results would be mixed with the pictures in {output.path}; give -o another folder")
     pictures = _by_stem(folder)
     albums = [_by_stem(each) if each is not None and each.is_dir() else None for each in companions]
     stdin = sys.stdin.buffer.read() if _STDIO in companions else None

@@ -47,7 +47,7 @@ def command(
         clip = ClipOptions(settings.start, settings.end, settings.codec, settings.crf)
         return _cut_out_clip(portrait, output, mask, matting, alpha_only, clip)
     if settings != MatteOptions(person=settings.person):
-        raise ValueError(f"--start, --end, --codec and --crf are for clips; {output.path} is no clip")
+        raise ValueError(f"--start, --end, --codec and --crf are for clips; {output.path} is not a clip")
     jobs = plan_jobs(portrait, [mask, hint], output)
 
     from ..pipeline import DEFAULT_MATTING, Pipeline

@@ -19,7 +19,7 @@ class NamedModel:
 @click.command("models")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, with provenance.")
 def command(as_json: bool) -> None:
-    """List the networks and harmonizers that have a name."""
+    """List the available networks and harmonizers."""
     from ..checkpoint import read_checkpoint
     from ..harmonize import HARMONIZERS, WEIGHTS
     from ..models import embedded

@@ -45,7 +45,7 @@ def takes_limit(command: Command) -> Command:
         type=click.FloatRange(0.001, 100_000),
         default=100.0,
         show_default=True,
-        help="Refuse pictures of more pixels; larger ones need 12 bytes of memory a pixel and more.",
+        help="Refuse larger pictures; each pixel needs 12 bytes of memory or more.",
     )(gather)
 
 
@@ -114,7 +114,7 @@ def _size(value: str | list[int] | tuple[int, int]) -> tuple[int, int]:
         return tuple(value)  # type: ignore[return-value]  # checked with the other settings
     width, cross, height = value.lower().partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):
-        raise click.BadParameter(f"{value!r} is no size; expected WIDTHxHEIGHT such as 1920x1080")
+        raise click.BadParameter(f"{value!r} is not a size; expected WIDTHxHEIGHT such as 1920x1080")
     return int(width), int(height)
 
 

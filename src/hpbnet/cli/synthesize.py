@@ -10,7 +10,7 @@ _path = click.Path(path_type=Path)
 @click.command("synthesize")
 @click.argument("portraits", type=_path)
 @click.option(
-    "-o", "--out", "folder", type=_path, required=True, help="Folder to write; an interrupted run is continued."
+    "-o", "--out", "folder", type=_path, required=True, help="Output folder; an interrupted run is continued."
 )
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Items to make.")
 @click.option(
@@ -18,24 +18,31 @@ _path = click.Path(path_type=Path)
     type=click.Choice(["paper", "wide", "relit"]),
     default="paper",
     show_default=True,
-    help="Disturbances: the paper's, every kind, or the light alone.",
+    help="Kind of disturbances: the paper's, every kind, or the light alone.",
 )
 @click.option("--size", type=click.IntRange(16), default=512, show_default=True, help="Side of an item [px].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed; the same seed makes the same files.")
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Processes, 1 by default; with Ray, items at a time, by default as many as keep all cores busy.",
+    help="Worker processes, by default 1; with Ray, items made at a time, by default enough for all cores.",
 )
 @click.option(
-    "--alphas", type=_path, help="Folder of mattes with the photos' names; made by the matting network if not given."
+    "--alphas", type=_path, help="Folder of mattes named like the photos; by default made by the matting network."
 )
-@click.option("--list", "names", type=_path, help="File of the names of the photos to use, one a line, without suffix.")
-@click.option("--split", default="train", show_default=True, help="Rows of PORTRAITS/index.csv to use, if any.")
-@click.option("--relighter", default="builtin", show_default=True, help="builtin, or dpr:PATH to DPR's weights.")
-@click.option("--illuminants", type=_path, help="Measured illuminants, .npy [N,3], instead of black bodies.")
+@click.option("--list", "names", type=_path, help="Text file of the photos to use: one name per line, without suffix.")
 @click.option(
-    "--lights", type=_path, help="Lights instead of random lamps, .npz with `sh` [N,9] (DPR) or [N,9,3] (HDR)."
+    "--split", default="train", show_default=True, help="Split of PORTRAITS/index.csv to use, if there is one."
+)
+@click.option(
+    "--relighter",
+    default="builtin",
+    show_default=True,
+    help="Relighting method: builtin, or dpr:PATH for DPR with its weights.",
+)
+@click.option("--illuminants", type=_path, help="Measured illuminants, .npy [N,3]; by default black bodies.")
+@click.option(
+    "--lights", type=_path, help="Lights, .npz with `sh` [N,9] (DPR) or [N,9,3] (HDR); by default random lamps."
 )
 @click.option("--pool", is_flag=True, help="Write arrays for `hpbnet train` instead of pictures.")
 @click.option("--preview", is_flag=True, help="Also write preview.png, a contact sheet.")
@@ -44,7 +51,7 @@ _path = click.Path(path_type=Path)
     type=click.Choice(["processes", "ray"]),
     default="processes",
     show_default=True,
-    help="Run the workers as processes of this machine, or on a Ray cluster.",
+    help="Run workers as processes of this machine, or on a Ray cluster.",
 )
 @click.option("--address", help="Address of a Ray cluster; without it, one is started on this machine.")
 def command(

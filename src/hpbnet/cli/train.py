@@ -50,10 +50,14 @@ def _add(task: str, summary: str) -> None:
     @command.command(task, cls=_TaskCommand, help=summary)
     @click.argument("data", type=click.Path(path_type=Path))
     @click.option(
-        "--run", "directory", type=click.Path(path_type=Path), required=True, help="Run folder; resumed if it exists."
+        "--run",
+        "directory",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="Run folder; a training that was interrupted is resumed.",
     )
-    @click.option("--config", "file", type=click.Path(path_type=Path), help="JSON file of fields.")
-    @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set one field; may be repeated.")
+    @click.option("--config", "file", type=click.Path(path_type=Path), help="JSON file of settings (fields below).")
+    @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Set one field. May be repeated.")
     @click.option("--dry-run", is_flag=True, help="Print the config and stop.")
     def run(data: Path, directory: Path, file: Path | None, overrides: tuple[str, ...], dry_run: bool) -> None:
         train(task, data, directory, file, overrides, dry_run)

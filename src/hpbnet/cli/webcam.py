@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 @click.command("webcam")
-@click.option("--camera", default="0", show_default=True, help="Number of a camera, or a clip to play in its place.")
-@click.option("--background", required=True, type=click.Path(path_type=Path), help="A picture, or a clip to loop.")
+@click.option("--camera", default="0", show_default=True, help="Number of the camera, or a video file to play instead.")
+@click.option(
+    "--background", required=True, type=click.Path(path_type=Path), help="Background picture, or a video file to loop."
+)
 @takes_networks()
 @click.option("--preview", is_flag=True, help="Show the result in a window; q closes it.")
-@click.option("--virtual-camera", is_flag=True, help="Offer the result to other programs as a camera.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="How long to run; until Ctrl-C by default.")
+@click.option("--virtual-camera", is_flag=True, help="Offer the result to other programs as a virtual camera.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), help="How long to run [s]; by default until Ctrl-C."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object about the session.")
 @takes_settings(LiveOptions)
 def command(

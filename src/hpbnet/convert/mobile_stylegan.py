@@ -81,7 +81,9 @@ def _synthesis_tensors(constants: list[Constant]) -> tuple[dict[str, Tensor], tu
             raise ValueError(f"the synthesis network has {count} {kind} for {blocks} blocks, expected {len(places)}")
     names = _names(blocks)
     if missing := sorted(set(names.values()) - set(named)):
-        raise ValueError(f"this is no MobileStyleGAN generator: {len(missing)} constants are missing, as {missing[0]}")
+        raise ValueError(
+            f"this is not a MobileStyleGAN generator: {len(missing)} constants are missing, as {missing[0]}"
+        )
     tensors = {f"synthesis.{ours}": named[theirs] for ours, theirs in names.items()}
     for place, convolution, plane in zip(places, folded, planes, strict=True):
         kind = "weight" if place == "first" else "pointwise"

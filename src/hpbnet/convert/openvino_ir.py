@@ -90,8 +90,8 @@ def read_constants(files: NetworkFiles) -> tuple[str, list[Constant]]:
     """Return a network's own name and its constants of float numbers.
 
     Raises:
-        ValueError: the XML is damaged, has a document type or is no OpenVINO network, or a constant lies outside the
-            binary file.
+        ValueError: the XML is damaged, has a document type or is not an OpenVINO network, or a constant lies outside
+            the binary file.
     """
     layers = _Layers(files.origin)
     parser = expat.ParserCreate()
@@ -100,9 +100,9 @@ def read_constants(files: NetworkFiles) -> tuple[str, list[Constant]]:
     try:
         parser.Parse(files.xml, True)
     except expat.ExpatError as error:
-        raise ValueError(f"{files.origin} is no readable XML: {error}") from None
+        raise ValueError(f"{files.origin} is not readable XML: {error}") from None
     if layers.network is None:
-        raise ValueError(f"{files.origin} is no OpenVINO network: it has no <net> element")
+        raise ValueError(f"{files.origin} is not an OpenVINO network: it has no <net> element")
     return layers.network, [_read_constant(name, data, files) for name, data in layers.constants]
 
 
@@ -118,7 +118,7 @@ class _Layers:
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if self.network is None:
             if tag != "net":
-                raise ValueError(f"{self.origin} is no OpenVINO network: it begins with <{tag}>, not with <net>")
+                raise ValueError(f"{self.origin} is not an OpenVINO network: it begins with <{tag}>, not with <net>")
             self.network = attributes.get("name", "")
         elif tag == "layer":
             self.layer = attributes

@@ -285,7 +285,7 @@ def _only_tensors(state: object) -> dict[str, Tensor]:
 
 def _dimension(tensors: Mapping[str, Tensor], name: str, axis: int) -> int:
     if name not in tensors or tensors[name].ndim <= axis:
-        raise ValueError(f"this is no StyleGAN2 generator of configuration F: there is no {name}")
+        raise ValueError(f"this is not a StyleGAN2 generator of configuration F: there is no {name}")
     return tensors[name].shape[axis]
 
 

@@ -77,7 +77,7 @@ def read_dataset(folder: Path, names: Path | None = None) -> Dataset:
     subsets = [folder] if (folder / COMPOSITES).is_dir() else sorted(p.parent for p in folder.glob(f"*/{COMPOSITES}"))
     if not subsets:
         raise ValueError(
-            f"{folder} is no dataset: expected {COMPOSITES}/, {MASKS}/ and {TRUTHS}/ in it or in its subsets"
+            f"{folder} is not a dataset: expected {COMPOSITES}/, {MASKS}/ and {TRUTHS}/ in it or in its subsets"
         )
     requested = _read_names(names) if names else None
     items: list[DatasetItem] = []
@@ -103,7 +103,7 @@ def read_triplet(item: DatasetItem) -> Triplet:
     """Read a triplet and check that its parts belong together.
 
     Raises:
-        ValueError: a file is no picture, sizes differ, the mask is empty or covers the wrong part.
+        ValueError: a file is not a picture, sizes differ, the mask is empty or covers the wrong part.
         OSError: a file cannot be opened.
     """
     composite, truth = read_opaque(item.composite), read_opaque(item.truth)

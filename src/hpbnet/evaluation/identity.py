@@ -55,7 +55,7 @@ class YuNet:
         try:
             self._detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), _LEAST_SCORE)
         except cv2.error as error:
-            raise ValueError(f"{path} is no face detector that OpenCV can read: {error.err}") from None
+            raise ValueError(f"{path} is not a face detector that OpenCV can read: {error.err}") from None
         finally:
             cv2.utils.logging.setLogLevel(level)
 

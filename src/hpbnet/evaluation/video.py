@@ -175,12 +175,12 @@ def evaluate_video(
 
 def _composers(methods: tuple[Method, ...], options: SteadinessOptions) -> dict[Method, Composer]:
     """Make what composes frames by each method, and what leaves their colours as they are."""
-    chosen = LiveOptions(strength=options.strength, follow=options.follow)
+    chosen = LiveOptions(strength=options.strength, light=options.light, follow=options.follow)
     composers = {
         method: Composer(harmonizer_by_name(method.harmonizer), None, chosen, PACES[method.steadiness])
         for method in methods
     }
-    unchanged = Composer(identity, None, LiveOptions(follow=0.0))
+    unchanged = Composer(identity, None, LiveOptions(light=0.0, follow=0.0))
     return composers | {Method(UNHARMONIZED, "none", "steady"): unchanged}
 
 

@@ -32,7 +32,7 @@ def decode_file(file: File) -> Decoded:
     """Decode a file's first picture.
 
     Raises:
-        ValueError: it is no picture, is damaged, too large, takes too long, is HDR, or a raw photo.
+        ValueError: it is not a picture, is damaged, too large, takes too long, is HDR, or a raw photo.
     """
     if not file.data:
         raise ValueError(f"{file.name} is empty")

@@ -47,7 +47,7 @@ def open_image(file: File) -> Image.Image:
         suffix = Path(file.name).suffix.lower()
         remedy = "; for a clip there is `hpbnet video`" if suffix in _CLIPS else ""
         remedy = "; a raw photo must be developed first" if suffix in RAW_SUFFIXES else remedy
-        raise ValueError(f"{file.name} is no picture that can be read ({known}){remedy}")
+        raise ValueError(f"{file.name} is not a picture that can be read ({known}){remedy}")
     return image
 
 

@@ -32,7 +32,7 @@ def read_picture(source: Source | Picture, max_pixels: int = MAX_PIXELS) -> Pict
         max_pixels: files of more are refused before a pixel is decoded.
 
     Raises:
-        ValueError: the source is no picture, is damaged, too large, HDR, or a raw photo.
+        ValueError: the source is not a picture, is damaged, too large, HDR, or a raw photo.
         OSError: the file cannot be opened.
     """
     if isinstance(source, Picture):
@@ -106,14 +106,14 @@ def _interleaved(tensor: Tensor) -> NDArray[np.generic]:
     """Turn a tensor [C,H,W] or [1,C,H,W] into an array [H,W,C]."""
     planes = tensor[0] if tensor.ndim == 4 and tensor.shape[0] == 1 else tensor
     if planes.ndim != 3 or planes.shape[0] not in (1, 3, 4):
-        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} is no picture; expected [C,H,W] or [1,C,H,W]")
+        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} is not a picture; expected [C,H,W] or [1,C,H,W]")
     array: NDArray[np.generic] = planes.detach().cpu().permute(1, 2, 0).numpy()
     return array[:, :, 0] if planes.shape[0] == 1 else array
 
 
 def _decode_array(array: NDArray[np.generic]) -> Decoded:
     if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ValueError(f"an array of shape {array.shape} is no picture; expected [H,W], [H,W,3] or [H,W,4]")
+        raise ValueError(f"an array of shape {array.shape} is not a picture; expected [H,W], [H,W,3] or [H,W,4]")
     samples: Samples
     if array.dtype == np.bool_:
         samples = array.astype(np.uint8) * np.uint8(255)
@@ -124,5 +124,5 @@ def _decode_array(array: NDArray[np.generic]) -> Decoded:
         if not (samples.min() >= 0 and samples.max() <= 1):  # written so that NaN fails
             raise ValueError(f"a float array must lie in [0,1]; this one spans [{samples.min()}, {samples.max()}]")
     else:
-        raise ValueError(f"an array of {array.dtype} is no picture; expected uint8, uint16, bool or floats in [0,1]")
+        raise ValueError(f"an array of {array.dtype} is not a picture; expected uint8, uint16, bool or floats in [0,1]")
     return split_alpha(samples)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..errors import did_you_mean
 from ..models import embedded, load_network
 from ..networks.matting import MattingNetwork
 from ..onnx_matting import PUBLISHED, OnnxMatting, load_onnx_matting, names_onnx
@@ -49,11 +50,12 @@ def matting_by_name(name_or_path: str | Path) -> Matting:
     if names_onnx(name_or_path):
         return ForeignMatting(load_onnx_matting(name_or_path))
     if not Path(name_or_path).is_file() and str(name_or_path) not in embedded():
-        known = ", ".join(["matting", *PUBLISHED])
-        raise ValueError(f"unknown matting network {str(name_or_path)!r}: expected an .onnx file or one of {known}")
+        name, known = str(name_or_path), ["matting", *PUBLISHED]
+        expected = f"expected an .onnx file or one of {', '.join(known)}"
+        raise ValueError(f"unknown matting network {name!r}: {did_you_mean(name, known)}{expected}")
     network = load_network(name_or_path)
     if not isinstance(network, MattingNetwork):
-        raise ValueError(f"{name_or_path} holds a {type(network).__name__}, which is no matting network")
+        raise ValueError(f"{name_or_path} holds a {type(network).__name__}, which is not a matting network")
     return NetworkMatting(network)
 
 

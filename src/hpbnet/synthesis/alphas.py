@@ -63,7 +63,7 @@ def _first(names: set[str]) -> str:
 
 
 def make_alphas(photos: Path, alphas: Path, names: Collection[str]) -> list[str]:
-    """Matte the photos that have no alpha yet; return which are no pictures and why."""
+    """Matte the photos that have no alpha yet; return which are not pictures, and why."""
     missing = {stem: path for stem, path in by_stem(photos).items() if stem in names}
     network, skipped = load_network("matting"), list[str]()
     with locked(alphas):

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..color import planckian_illuminant
 from ..disturb import (
     adjust_exposure,
     adjust_illuminant,
     adjust_saturation,
     adjust_tone_curve,
     adjust_white_balance,
-    planckian_illuminant,
 )
 from .draws import Range, Triple, three, uniform, whole
 from .recipe import GradeRanges

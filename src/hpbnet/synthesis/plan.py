@@ -44,7 +44,7 @@ class SynthesisPlan:
         if self.recipe not in RECIPES:
             raise ValueError(f"no recipe {self.recipe!r}; there are: {', '.join(RECIPES)}")
         if self.size < _STRIDE or self.size % _STRIDE:
-            raise ValueError(f"size {self.size} is no multiple of {_STRIDE} px")
+            raise ValueError(f"size {self.size} is not a multiple of {_STRIDE} px")
         if len({portrait.name for portrait in self.portraits}) < 2:
             raise ValueError(f"{len(self.portraits)} portraits are too few: colours are transferred from another")
 

@@ -144,7 +144,7 @@ def read_square(portrait: Portrait, size: int, generator: torch.Generator) -> tu
     """Read a random square of a portrait at a size [px]: photo [1,3,S,S], alpha [1,1,S,S], where it was.
 
     Raises:
-        ValueError: a file is no picture, or the square holds nobody or nothing but a person.
+        ValueError: a file is not a picture, or the square holds nobody or nothing but a person.
         OSError: a file cannot be opened.
     """
     photo, alpha = read_picture(portrait.photo).pixels, read_mask(portrait.alpha)

@@ -26,20 +26,20 @@ class TrainConfig:
         ValueError: a value is of the wrong kind, not finite, out of range, or not among the choices.
     """
 
-    data: str = setting("", "What to train on; the command's DATA.", None, "FOLDER")
-    steps: int = setting(20_000, "Optimiser steps of the whole schedule.", MANY)
-    stop_at: int | None = setting(None, "Stop after this step although the schedule goes on.", MANY)
-    batch_size: int = setting(16, "Items of a step; of all processes together.", (1, 100_000))
+    data: str = setting("", "Training data, the command's DATA.", None, "FOLDER")
+    steps: int = setting(20_000, "Optimiser steps of the whole learning-rate schedule.", MANY)
+    stop_at: int | None = setting(None, "Stop after this step, before the end of the schedule.", MANY)
+    batch_size: int = setting(16, "Items per step, over all processes.", (1, 100_000))
     learning_rate: float = setting(
-        1e-3, "Peak, reached after `warmup` steps; cosine decay to zero at `steps`.", (0, 10)
+        1e-3, "Peak learning rate, reached after `warmup` steps; cosine decay to zero at `steps`.", (0, 10)
     )
     warmup: int = setting(200, "Steps in which the learning rate rises.", FROM_ZERO)
     weight_decay: float = setting(1e-2, "Weight decay of AdamW.", (0, 10))
-    clip: float = setting(1.0, "Largest gradient norm; 0: not limited.", (0, 1_000_000))
+    clip: float = setting(1.0, "Gradients are clipped to this norm; 0: not clipped.", (0, 1_000_000))
     ema: float = setting(0.999, "Decay of the averaged weights, which are the ones validated and released.", (0, 1))
     precision: Literal["float32", "bfloat16"] = setting("bfloat16", "bfloat16 is used where the processor has it.")
     device: Literal["auto", "cpu", "cuda"] = setting("auto", "Where to train; auto: on a GPU if there is one.")
-    seed: int = setting(0, "Seed of weights, items and all else.", (0, 2**31))
+    seed: int = setting(0, "Random seed of weights, items and augmentation.", (0, 2**31))
     workers: int = setting(1, "Data-loading processes.", (0, 1000))
     threads: int = setting(2, "Threads of the training process.", (1, 1000))
     checkpoint_every: int = setting(500, "Steps between checkpoints.", MANY)

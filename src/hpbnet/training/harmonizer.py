@@ -45,7 +45,9 @@ class HarmonizerTraining(TrainConfig):
     detail: float = setting(0.5, "Weight of the absolute error of a Laplacian pyramid.", WEIGHT)
     smooth: float = setting(0.02, "Weight of the gradients of the map of changes.", WEIGHT)
     perceptual: float = setting(0.0, "Weight of the distance of SqueezeNet's features, each of unit length.", WEIGHT)
-    perceived: int = setting(4, "Items of a batch on which that is measured; all double a step's time.", (1, 100_000))
+    perceived: int = setting(
+        4, "Items of a batch on which it is measured; measuring all of them doubles a step's time.", (1, 100_000)
+    )
     squeezenet: str = setting("", "Published weights of SqueezeNet 1.1, for `perceptual`.", None, "FILE")
     relative: float = setting(0.02, "Weight of the log of the error relative to the composite's own.", WEIGHT)
     confidence_ratio: float = setting(0.02, "Weight of the error of the change scaled by the confidence.", WEIGHT)

@@ -74,15 +74,19 @@ class HPBNetTraining(TrainConfig):
     r1_gamma: float = setting(10.0, "Weight of R1 on the discriminator; assumed.", WEIGHT)
     r1_every: int = setting(16, "Steps between R1 penalties; assumed.", MANY)
     flips: bool = setting(True, "Mirror half of the items.")
-    crops: bool = setting(False, "Cut, turn and stretch, against overfitting on few portraits; ours.")
+    crops: bool = setting(
+        False, "Augment by cropping, rotating and stretching, against overfitting on few portraits; ours."
+    )
     white_balance: bool = setting(True, "Augment by white balance.")
-    gains: tuple[float, float] = setting((0.75, 1.3), "Least and largest gain of that, section 3.1.", (0.01, 100))
-    steps: int = setting(60_000, "Optimiser steps of the whole schedule.", MANY)
-    learning_rate: float = setting(2e-3, "Of Adam.", (0, 10))
-    schedule: Literal["constant", "cosine"] = setting("constant", "How the learning rate goes on after `warmup`.")
+    gains: tuple[float, float] = setting(
+        (0.75, 1.3), "Smallest and largest gain of the white-balance augmentation, section 3.1.", (0.01, 100)
+    )
+    steps: int = setting(60_000, "Optimiser steps of the whole learning-rate schedule.", MANY)
+    learning_rate: float = setting(2e-3, "Learning rate of Adam.", (0, 10))
+    schedule: Literal["constant", "cosine"] = setting("constant", "Learning-rate schedule after `warmup`.")
     warmup: int = setting(0, "Steps in which the learning rate rises, if the schedule is cosine.", FROM_ZERO)
     weight_decay: float = setting(0.0, "Weight decay of Adam.", (0, 10))
-    batch_size: int = setting(8, "Items of a step, of all processes together; assumed.", (1, 100_000))
+    batch_size: int = setting(8, "Items per step, over all processes; the paper does not state it.", (1, 100_000))
 
     @property
     def network(self) -> HPBNetConfig:

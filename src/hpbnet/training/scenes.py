@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import disturb
-from ..color import luma, masked_mean
+from ..color import luma, masked_mean, planckian_illuminant
 from ..synthesis.folders import path_inside
 from ..synthesis.plan import read_numbers
 from ..synthesis.portraits import read_rows
@@ -58,7 +58,7 @@ def list_scenes(folder: Path) -> tuple[list[Path], list[Path]]:
 def read_illuminants(path: str) -> Tensor:
     """Read measured illuminants [N,3], mean 1 each; without a file, black bodies from 2500 to 9000 [K]."""
     if not path:
-        colours = disturb.planckian_illuminant(1 / torch.linspace(1 / 9000, 1 / 2500, 64))
+        colours = planckian_illuminant(1 / torch.linspace(1 / 9000, 1 / 2500, 64))
     else:
         colours = read_numbers(Path(path))
         if colours.dim() != 2 or colours.shape[1] != 3:

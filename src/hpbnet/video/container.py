@@ -61,7 +61,9 @@ def open_container(path: Path) -> "InputContainer":
             "give the clip itself"
         ) from None
     except av.error.FFmpegError:
-        raise ValueError(f"{path} is no video that can be read: it is damaged, cut short, or something else") from None
+        raise ValueError(
+            f"{path} is not a video that can be read: it is damaged, cut short, or something else"
+        ) from None
 
 
 def pictures_of(container: "InputContainer", path: Path) -> "VideoStream":

@@ -75,7 +75,7 @@ def given_alpha(portrait: Medium, mask: Source | None, tell: Tell) -> Callable[[
         tell: told in one sentence what the user should know.
 
     Raises:
-        ValueError: a mask that is no picture or clip, of another size, or showing nobody.
+        ValueError: a mask that is not a picture or clip, of another size, or showing nobody.
         OSError: the file cannot be opened.
     """
     if mask is not None:

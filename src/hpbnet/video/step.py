@@ -41,6 +41,7 @@ class FramePlan:
     person: TrackedPerson | None = None
     window: FrameWindow | None = None
     grid: AffineGrid | None = None
+    light: AffineGrid | None = None  # what light changes beside it
 
 
 class Composer:
@@ -64,7 +65,7 @@ class Composer:
     ) -> None:
         self.options = options
         self.tracker = Tracker(matting, still)
-        self.toner = Toner(harmonizer, pace, options.follow)
+        self.toner = Toner(harmonizer, pace, options)
         self.clock = Clock()
 
     def __call__(
@@ -97,7 +98,7 @@ class Composer:
             lambda: small_layers(person, place, background), background, state.tone, time, track.anew
         )
         self.clock.add("estimate", started)
-        return FramePlan(person, window, grid), ComposerState(track, tone, window)
+        return FramePlan(person, window, grid, tone.shine), ComposerState(track, tone, window)
 
     def draw(self, frame: Pixels, background: Pixels, plan: FramePlan) -> Pixels:
         """Make the picture of a plan; bit-equal to the background where nobody is."""
@@ -106,7 +107,8 @@ class Composer:
         started = now()
         _ = plan.person.alpha  # made when it is first asked for
         started = self.clock.add("edge", started)
-        picture = draw_person(frame, background, plan.person, plan.window, adjust(plan.grid, self.options))
+        grid = adjust(plan.grid, self.options, plan.light)
+        picture = draw_person(frame, background, plan.person, plan.window, grid)
         self.clock.add("draw", started)
         return picture
 

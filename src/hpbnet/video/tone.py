@@ -2,8 +2,8 @@
 
 The harmonizer is asked a few times a second. Between two answers the grid in use moves towards the last one
 exponentially, so that it neither jumps nor flickers, and follows a slow change of the light with a lag of one time
-constant. The change of the background's light since its scene began is followed beside it (`light.py`). Both begin anew
-where a new scene begins.
+constant. The scene's light is read at the same times, and its grid moves in the same way. The change of the
+background's light since its scene began is followed beside it (`light.py`). All begins anew where a new scene begins.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,8 @@ from ..affine_grid import AffineGrid
 from ..harmonize import Harmonizer, identity
 from ..image.picture import to_planes
 from ..layers import Layers
+from ..light import light_person
+from ..options import LiveOptions
 from .canvas import FrameWindow
 from .cutout import TrackedPerson, own_colors
 from .cuts import is_cut, thumbnail
@@ -56,6 +58,8 @@ class ToneState:
     gain: Logs | None = None  # that the answer gives the person
     asked: float = -inf  # [s] when it was given
     grid: AffineGrid | None = None  # in use
+    shine_target: AffineGrid | None = None  # what the scene's light and the lamp ask for; None without light
+    shine: AffineGrid | None = None  # in use
     light: LightChange | None = None  # of the background's scene
     cuts: int = 0  # new scenes so far
 
@@ -63,9 +67,9 @@ class ToneState:
 class Toner:
     """Gives each frame's grid; holds the harmonizer and its pace, and nothing of the frames it has seen."""
 
-    def __init__(self, harmonizer: Harmonizer, pace: Pace, follow: float) -> None:
-        self.harmonizer, self.pace = harmonizer, pace
-        self.follow = follow if pace.follows and harmonizer is not identity else 0.0
+    def __init__(self, harmonizer: Harmonizer, pace: Pace, options: LiveOptions) -> None:
+        self.harmonizer, self.pace, self.options = harmonizer, pace, options
+        self.follow = options.follow if pace.follows and harmonizer is not identity else 0.0
 
     @torch.no_grad()
     def __call__(
@@ -79,30 +83,38 @@ class Toner:
         """Return the grid of a frame; None where nobody is."""
         scene = thumbnail(background)
         if state.scene is not None and is_cut(state.scene, scene):
-            state = replace(state, grid=None, target=None, light=None, cuts=state.cuts + 1)
+            state = replace(state, grid=None, target=None, shine=None, light=None, cuts=state.cuts + 1)
         if anew or layers is None:
             state = ToneState(light=state.light, cuts=state.cuts)
         if layers is None:
             return None, replace(state, scene=scene)
-        state = self._follow(state, layers, scene, time)
+        state = self._follow(state, layers, scene, time, background.shape[0] / background.shape[1])
         assert state.grid is not None and state.light is not None
         grid = lit(state.grid, state.light, self.follow) if self.follow else state.grid
         return grid, replace(state, scene=scene, time=time)
 
-    def _follow(self, state: ToneState, layers: Callable[[], Layers], scene: Pixels, time: float) -> ToneState:
-        """Ask the harmonizer if it is time to, and move the grid and the light towards what is so now."""
+    def _follow(
+        self, state: ToneState, layers: Callable[[], Layers], scene: Pixels, time: float, aspect: float
+    ) -> ToneState:
+        """Ask the harmonizer if it is time to, and move the grids and the light towards what is so now."""
         seconds, light = max(0.0, time - state.time), state.light
         if state.target is None or time - state.asked >= self.pace.estimate_seconds - 1e-6:
             small = layers()
             target = settle(self.harmonizer(small), small.alpha)
-            gain = answer_gain(target, small)
-            state = replace(state, target=target, gain=gain, asked=time)
+            lighting = light_person(_in_shape(small, aspect), self.options)
+            shine = None if lighting is None else settle(lighting.grid, small.alpha)
+            gain = answer_gain(target if shine is None else target.then(shine), small)
+            state = replace(state, target=target, shine_target=shine, gain=gain, asked=time)
             light = light or begin(scene, small.alpha, gain)
         assert state.target is not None and state.gain is not None and light is not None
         if state.grid is None:
-            return replace(state, grid=state.target, light=come_back(light, scene, state.gain))
+            return replace(
+                state, grid=state.target, shine=state.shine_target, light=come_back(light, scene, state.gain)
+            )
         weight = 1 - exp(-seconds / self.pace.grid_seconds) if self.pace.grid_seconds > 0 else 1.0
         light = follow(light, scene, state.gain, seconds, weight)
+        if state.shine is not None and state.shine_target is not None:
+            state = replace(state, shine=state.shine.lerp(state.shine_target, weight))
         return replace(state, grid=state.grid.lerp(state.target, weight), light=light)
 
 
@@ -118,6 +130,12 @@ def small_layers(person: TrackedPerson, place: FrameWindow, background: Pixels) 
     return Layers(
         _planes(np.clip(colors, 0, 1)), torch.from_numpy(np.ascontiguousarray(alpha))[None, None], to_planes(scene)
     )
+
+
+def _in_shape(small: Layers, aspect: float) -> Layers:
+    """Give square layers the shape of the canvas, height over width: a surface is not to be squeezed."""
+    side = max(small.size)
+    return small.resize(max(8, round(side * min(1.0, aspect))), max(8, round(side * min(1.0, 1 / aspect))))
 
 
 def _planes(image: Floats) -> Tensor:

@@ -58,7 +58,8 @@ def preview_frame(
         pipeline.harmonizer, pipeline.matting, options, PACES["steady"], session.need("portrait").kind == "picture"
     )
     placed = (options.size, options.fit, options.blur, options.flip, options.scale, options.x, options.y)
-    key = (tuple(sorted(session.versions.items())), networks, side, options.start, options.follow, placed)
+    lit = (options.light, options.lamp, options.follow)
+    key = (tuple(sorted(session.versions.items())), networks, side, options.start, lit, placed)
     moment = session.preview.keep("moment", key, lambda: _moment(session, composer, options, side, go_on))
     go_on()
     picture = composer.draw(moment.frame, moment.scene, moment.plan)

@@ -15,6 +15,7 @@ from ..framing import plan_placement
 from ..image import Picture
 from ..image.picture import Samples
 from ..layers import Layers, Placement, box_of, place
+from ..light import light_person
 from ..matte.refine import reduced
 from ..options import ComposeOptions
 from ..pipeline import Pipeline
@@ -107,8 +108,11 @@ class Preview:
         go_on()
         grid = self.keep("grid", (place_key, networks), lambda: pipeline.estimate(placed.layers))
         go_on()
+        light_key = (place_key, options.light, options.lamp)
+        light = self.keep("light", light_key, lambda: light_person(placed.layers, options))
+        go_on()
         depth, notices = max(cut_out.depth, canvas.depth), (*cut_out.notices, *canvas.notices, *placed.notices)
-        return Shown(pipeline.recolor(placed.layers, grid, options, depth, notices), placed, result)
+        return Shown(pipeline.recolor(placed.layers, grid, light, options, depth, notices), placed, result)
 
     @torch.no_grad()
     def cut_out(self, pipeline: Pipeline, networks: Networks, subject: Subject, person: str, side: int) -> CutOut:
