@@ -18,7 +18,7 @@ demo: $(VENV)/.demo  ## compose two example pictures, which come with scikit-ima
 	$(BIN)/python tools/demo.py demo
 	$(HOW_TO_RUN)
 
-studio: $(VENV)/.studio  ## the page in the browser; Ctrl-C ends it
+studio: $(VENV)/.demo  ## the page in the browser; Ctrl-C ends it
 	$(BIN)/hpbnet studio
 
 test: $(VENV)/.dev  ## all tests
@@ -51,10 +51,6 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[demo]"
-	@touch $@
-
-$(VENV)/.studio: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[demo,web]"
 	@touch $@
 
