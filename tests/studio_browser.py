@@ -24,7 +24,7 @@ from hpbnet.web import create_app  # noqa: E402
 from hpbnet.web.run import listen  # noqa: E402
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, JSHandle, Page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SECONDS = 60_000  # [ms] that a busy machine gets for one step
@@ -113,10 +113,19 @@ def until(condition: Callable[[], object]) -> None:
 
 def drop(page: "Page", target: str, files: dict[str, bytes]) -> None:
     """Drop files on an element."""
-    listed = [[name, base64.b64encode(data).decode()] for name, data in files.items()]
-    transfer = page.evaluate_handle(_DROP, listed)
+    transfer = transfer_of(page, files)
     for event in ("dragenter", "dragover", "drop"):
         page.dispatch_event(target, event, {"dataTransfer": transfer})
+
+
+def paste(page: "Page", files: dict[str, bytes]) -> None:
+    """Paste files."""
+    event = "new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true })"
+    page.evaluate(f"clipboardData => document.body.dispatchEvent({event})", transfer_of(page, files))
+
+
+def transfer_of(page: "Page", files: dict[str, bytes]) -> "JSHandle":
+    return page.evaluate_handle(_DROP, [[name, base64.b64encode(data).decode()] for name, data in files.items()])
 
 
 def both(page: "Page") -> None:

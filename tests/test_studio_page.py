@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
 from hpbnet.options import ComposeOptions
-from studio_browser import BACKGROUND, PORTRAIT, Studio, both, chromium, download, drag, drop, opened, settled
+from studio_browser import BACKGROUND, PORTRAIT, Studio, both, chromium, download, drag, drop, opened, paste, settled
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +210,34 @@ def test_every_format_of_the_menu_is_saved_under_its_name(page: Page) -> None:
             page.click(f'[data-format="{format}"]')
         assert re.fullmatch(rf"hpbnet-\w+\.{suffix}", waiting.value.suggested_filename)
         assert waiting.value.path().stat().st_size > 1000
+
+
+def test_mouse_and_wheel_scale_the_person_zoom_and_compare(page: Page) -> None:
+    both(page)
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    centre = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before = page.evaluate("document.querySelector('[data-name=scale] .value').value")
+    page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.7)
+    page.mouse.wheel(0, -200)
+    settled(page)
+    scale = settings_of(page)["scale"]
+    assert isinstance(scale, float) and f"auto {scale:.2f}" > before
+    page.mouse.move(*centre)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -400)
+    page.keyboard.up("Control")
+    expect(page.locator("#zoom-value")).to_have_attribute("aria-label", re.compile("press to fit"))
+    page.click("#zoom-value")
+    expect(page.locator("#zoom-value")).to_have_attribute("aria-label", re.compile("fitted"))
+    page.click("#compare")
+    drag(page, (0.5, 0.5), (0.8, 0.5))
+    share = page.evaluate("document.querySelector('#compare-range').value")
+    assert float(share) > 75
+    assert settings_of(page)["scale"] == scale  # the line was dragged, not the person
+
+
+def test_pictures_can_be_pasted(page: Page) -> None:
+    both(page)
+    with page.expect_request(lambda request: "/background?name=pasted.png" in request.url):
+        paste(page, {"pasted.png": PORTRAIT})

@@ -42,7 +42,9 @@ export class History extends EventTarget {
       if (value === undefined || value === null) delete settings[name];
       else settings[name] = value;
     }
-    this.change({ settings: Object.freeze(settings) }, tag);
+    if (JSON.stringify(settings) !== JSON.stringify(this.present.settings)) {
+      this.change({ settings: Object.freeze(settings) }, tag);
+    }
   }
 
   /** End a step: the next change can be undone by itself. */

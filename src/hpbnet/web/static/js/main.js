@@ -68,6 +68,7 @@ const zoomBy = (factor) => zoomTo(stage.view.zoom * factor);
 function showZoom() {
   const percent = app.previewer.result || stage.brush || app.live.isOn ? Math.round(stage.view.zoom * 100) : "–";
   find("#zoom-value").textContent = `${percent} %`;
+  find("#compare-range").value = 100 * (stage.compare ?? 0.5);
   find("#zoom-value").setAttribute("aria-label", `Zoom ${percent} %, ${stage.view.isFitted ? "fitted" : "press to fit"}`);
 }
 
