@@ -263,6 +263,7 @@ def test_sizes_are_fitted_and_never_too_small() -> None:
     assert fitted((1000, 2000), 500) == (250, 500)
     assert fitted((100, 200), 500) == (100, 200)
     assert fitted((100, 5000), 128) == (16, 800)
+    assert fitted((10_000, 10_000), 8192) == (4000, 4000)  # of memory for a preview there is an end
 
 
 def test_reduced_copies_of_the_inputs_are_shown(client: httpx.Client) -> None:

@@ -11,9 +11,11 @@ from fastapi.responses import JSONResponse
 
 from ..composition import Composition, CutOut
 from ..image import FORMATS
+from ..image.picture import NamedBytes
 from ..options import ComposeOptions, HarmonizeOptions, PersonOptions
 from ..pipeline import Pipeline, run_steps
 from .downloads import MEDIA_TYPES, check_format, check_quality, encode_result
+from .media import shown_name
 from .networks import names_in, pipeline_of
 from .problems import Problem
 from .requests import Form, read_form
@@ -47,6 +49,7 @@ class Given:
     values: dict[str, object]  # settings by name
     format: str
     quality: int
+    folder: Path  # of the request
 
 
 def _compose(pipeline: Pipeline, given: Given, go_on: GoOn) -> Result:
@@ -70,7 +73,7 @@ def _matte(pipeline: Pipeline, given: Given, go_on: GoOn) -> Result:
 
 def _encoded(composition: Composition, given: Given, go_on: GoOn) -> Result:
     go_on()
-    return encode_result(composition, given.format, given.quality), composition.size, composition.notices
+    return encode_result(composition, given.format, given.quality, given.folder), composition.size, composition.notices
 
 
 USES = {
@@ -142,7 +145,7 @@ def _route(server: Server, use: Use) -> Callable[[Request], object]:
             form = await read_form(request, folder, use.files)
 
             def work(go_on: GoOn) -> tuple[str, Result]:
-                given = read_given(form, use)
+                given = read_given(form, use, folder)
                 if use.settings is ComposeOptions:
                     server.limits.check_result(settings_from(ComposeOptions, given.values).size)
                 pipeline = pipeline_of(server.pipeline, names_in(given.values))
@@ -156,8 +159,13 @@ def _route(server: Server, use: Use) -> Callable[[Request], object]:
     return answer
 
 
-def read_given(form: Form, use: Use) -> Given:
+def read_given(form: Form, use: Use, folder: Path) -> Given:
     """Read what a form gives for a use.
+
+    Args:
+        form: what came.
+        use: what it is for.
+        folder: of the request.
 
     Raises:
         Problem: a file is missing.
@@ -171,14 +179,14 @@ def read_given(form: Form, use: Use) -> Given:
     values = {**values, **values_from_text(use.settings, texts)}
     values = {name: value for name, value in values.items() if value != ""}
     format = check_format(form.values.get("format") or "png", use.formats)
-    files = {name: _bytes_of(name, path) for name, path in form.files.items()}
-    return Given(files, values, format, check_quality(form.values.get("quality") or 95))
+    files = {role: _bytes_of(role, path, form.names[role]) for role, path in form.files.items()}
+    return Given(files, values, format, check_quality(form.values.get("quality") or 95), folder)
 
 
-def _bytes_of(name: str, path: Path) -> bytes:
-    data = path.read_bytes()
+def _bytes_of(role: str, path: Path, name: str) -> NamedBytes:
+    data = NamedBytes(path.read_bytes(), shown_name(name, role))
     if not data:
-        raise Problem(422, f"{name} is empty")
+        raise Problem(422, f"{role} is empty")
     return data
 
 

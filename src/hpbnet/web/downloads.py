@@ -69,24 +69,31 @@ def check_quality(quality: object) -> int:
     return int(text)
 
 
-def encode_result(composition: Composition, format: str, quality: int = 95) -> bytes:
-    """Encode a composed picture: in a picture's format, or as `tif16`, `layers` or `ora`."""
+def encode_result(composition: Composition, format: str, quality: int, folder: Path) -> bytes:
+    """Encode a composed picture: in a picture's format, or as `tif16`, `layers` or `ora`.
+
+    Args:
+        composition: what to encode.
+        format: see `MEDIA_TYPES`.
+        quality: of jpg, webp and avif.
+        folder: where temporary files may be written.
+    """
     if format == "tif16":
         return encode_picture(composition.image, None, "tif", 16, quality)
     if format == "layers":
-        return layers_zip(composition)
+        return layers_zip(composition, folder)
     if format == "ora":
         return open_raster(composition)
     assert format in FORMATS
     return composition.encode(format, quality)
 
 
-def layers_zip(composition: Composition) -> bytes:
+def layers_zip(composition: Composition, folder: Path) -> bytes:
     """Pack what `Composition.save_layers` writes, the person with transparency, and the result."""
     file = io.BytesIO()
-    with TemporaryDirectory() as folder, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        composition.save_layers(folder)
-        for path in sorted(Path(folder).iterdir()):
+    with TemporaryDirectory(dir=folder) as written, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        composition.save_layers(written)
+        for path in sorted(Path(written).iterdir()):
             archive.write(path, path.name)
         layers, depth = composition.layers, composition.depth
         archive.writestr("person.png", CutOut(layers.foreground, layers.alpha, depth).encode())

@@ -198,3 +198,7 @@ class Jobs:
             gone = job.id not in self._jobs
         if gone or job.state != "done":
             shutil.rmtree(job.folder, ignore_errors=True)
+            return
+        for path in job.folder.iterdir():  # what it was made of
+            if path != job.result:
+                path.unlink()

@@ -7,10 +7,9 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from torch import Tensor
 
 from ..image import Picture, read_mask, read_picture
-from ..image.picture import Samples, to_planes, to_samples
+from ..image.picture import NamedBytes, Samples, to_planes, to_samples
 from .limits import Limits
 from .problems import Problem
 
@@ -100,7 +99,7 @@ def inspect_video(path: Path, name: str, limits: Limits) -> Medium:
 
 
 def read_upload(path: Path, name: str, limits: Limits, as_mask: bool = False) -> Picture:
-    """Decode a picture, and name it in errors and notices by the user's name for it.
+    """Decode a picture, named in errors and notices by the user's name for it.
 
     Raises:
         ValueError: it cannot be read, or has too many pixels.
@@ -108,16 +107,11 @@ def read_upload(path: Path, name: str, limits: Limits, as_mask: bool = False) ->
     """
     if path.stat().st_size > limits.max_body * 1e6:
         raise Problem(413, f"{name} is larger than {limits.max_body:g} MB, which is the most for a picture")
-    data = path.read_bytes()
-    try:
-        if as_mask:
-            mask = read_mask(data, limits.max_pixels)
-            return Picture(mask.expand(-1, 3, -1, -1), mask)
-        picture = read_picture(data, limits.max_pixels)
-    except ValueError as error:
-        raise ValueError(_called(str(error), name)) from None
-    notices = tuple(_called(notice, name) for notice in picture.notices)
-    return Picture(picture.pixels, picture.alpha, picture.depth, notices)
+    data = NamedBytes(path.read_bytes(), name)
+    if as_mask:
+        mask = read_mask(data, limits.max_pixels)
+        return Picture(mask.expand(-1, 3, -1, -1), mask)
+    return read_picture(data, limits.max_pixels)
 
 
 def first_frame(path: Path, start: float = 0.0) -> Picture:
@@ -175,12 +169,3 @@ def check_mask(mask: tuple[int, int], portrait: tuple[int, int]) -> None:
         raise ValueError(
             f"the mask is {mask[1]}x{mask[0]} px, the portrait {portrait[1]}x{portrait[0]}; they must be the same size"
         )
-
-
-def mask_planes(path: Path, max_pixels: int) -> Tensor:
-    """Read a mask [1,1,H,W]."""
-    return read_mask(path.read_bytes(), max_pixels)
-
-
-def _called(sentence: str, name: str) -> str:
-    return name + sentence.removeprefix("the data") if sentence.startswith("the data") else sentence

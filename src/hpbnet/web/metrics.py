@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 _BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # [s]
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "WEBSOCKET")
 _STATM = Path("/proc/self/statm")
 _PAGE = 4096  # [bytes]
 
@@ -21,6 +22,7 @@ class Metrics:
 
     def add(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answer; the route is the pattern, not the path, so that the number of routes stays small."""
+        method = method if method in _METHODS else "OTHER"  # a client can invent any number of methods
         with self._lock:
             self._answers[method, route, status] += 1
             self._buckets[route][bisect_left(_BOUNDS, seconds)] += 1

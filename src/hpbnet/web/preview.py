@@ -5,6 +5,7 @@ The steps are the pipeline's own (`matte`, `canvas`, `place`, `estimate`, `recol
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import TypeVar, cast
 
 import torch
@@ -22,6 +23,7 @@ from ..pipeline import Pipeline
 from .workers import GoOn
 
 _LEAST_SIDE = 16  # [px] that the pipeline asks for
+_MOST_PIXELS = 16_000_000  # of a preview: what it needs of memory stays below 1 GB
 _SIDES = (1280, 2560, 5120)  # [px] longer sides to which portraits and backgrounds are reduced; else they stay
 _BOX_ALPHA = 0.1  # as in framing
 SIDE, LEAST_SIDE, MOST_SIDE = 1280, 16, 8192  # [px] longer side of a preview: unless told otherwise, least, most
@@ -162,8 +164,12 @@ class Preview:
 
 
 def fitted(size: Size, side: int) -> Size:
-    """Reduce a size so that its longer side is at most `side`; never below what the pipeline takes."""
-    scale = min(1.0, max(side / max(size), _LEAST_SIDE / min(size)))
+    """Reduce a size so that its longer side is at most `side`; never below what the pipeline takes.
+
+    Whatever is asked for, it holds no more pixels than a preview may have.
+    """
+    scale = min(side / max(size), sqrt(_MOST_PIXELS / (size[0] * size[1])))
+    scale = min(1.0, max(scale, _LEAST_SIDE / min(size)))
     return max(_LEAST_SIDE, round(size[0] * scale)), max(_LEAST_SIDE, round(size[1] * scale))
 
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ..errors import describe
 
@@ -87,6 +88,7 @@ _KINDS: tuple[tuple[type[Exception], Callable[[Exception], Problem]], ...] = (
     (HTTPException, _of_framework),
     (RequestValidationError, _of_parameter),
     (MemoryError, lambda _: Problem(503, "the pictures do not fit into the memory; give smaller ones")),
+    (ClientDisconnect, lambda _: Problem(400, "the client went away before its request was complete")),
     (ValueError, lambda error: Problem(413 if _LARGE in str(error) else 422, describe(error))),
     (FileNotFoundError, lambda _: Problem(404, "what this needs is not there any more; the session may have ended")),
     (OSError, _of_file),
@@ -99,5 +101,6 @@ async def _answer(_: Request, error: Exception) -> JSONResponse:
 
 def add_problems(app: FastAPI) -> None:
     """Have an app answer every error as a problem."""
-    for kind in (Problem, HTTPException, RequestValidationError, ValueError, OSError, MemoryError, Exception):
+    kinds: list[type[Exception]] = [Problem, *(kind for kind, _ in _KINDS), Exception]
+    for kind in kinds:
         app.add_exception_handler(kind, _answer)

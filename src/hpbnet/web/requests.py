@@ -103,7 +103,11 @@ async def _read_json(request: Request, folder: Path, files: tuple[str, ...]) -> 
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-    values = parse_object(bytes(body))
+    return await run_in_threadpool(_decode_json, bytes(body), folder, files)
+
+
+def _decode_json(body: bytes, folder: Path, files: tuple[str, ...]) -> Form:
+    values = parse_object(body)
     form = Form({name: value for name, value in values.items() if name not in files})
     for name in files:
         if values.get(name) is None:

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
 from ..image import Picture, encode_picture
+from ..image.picture import Samples
 from ..options import ComposeOptions, VideoOptions
 from ..pipeline import Pipeline, run_steps
 from ..recipe import write_recipe
@@ -49,11 +51,9 @@ def result_routes(server: Server) -> APIRouter:
         session, body = server.sessions.get(id), await read_object(request)
         format, quality = check_format(body.get("format", "png")), check_quality(body.get("quality", 95))
         settings = _object(body, "settings")
-        async with session.lock:
-            file, notices = await server.workers.run(
-                lambda go_on: _download(server.pipeline, session, settings, format, quality, go_on)
-            )
-        return attachment(file, notices)
+        async with session.lock:  # held only while the files are read: previews go on while a download is made
+            taken = await server.workers.run(lambda go_on: _take(server.pipeline, session, settings, format))
+        return attachment(*await server.workers.run(lambda go_on: _download(taken, format, quality, go_on)))
 
     return router
 
@@ -139,28 +139,50 @@ def _headers(shown: _Shown, sequence: int) -> dict[str, str]:
     }
 
 
-def _download(
-    pipeline: Pipeline, session: Session, settings: dict[str, object], format: str, quality: int, go_on: GoOn
-) -> tuple[Download, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Taken:
+    """What a download is made of."""
+
+    asked: Chosen
+    portrait: bytes | Picture | None = None
+    background: bytes | Picture | None = None
+    mask: bytes | None = None
+    hint: Samples | None = None
+    folder: Path | None = None  # for temporary files
+
+
+def _take(pipeline: Pipeline, session: Session, settings: dict[str, object], format: str) -> _Taken:
+    """Read the files that a download needs.
+
+    Raises:
+        Problem: one is not there.
+    """
     asked = chosen(pipeline, session.limits, settings)
-    pipeline, options, start = asked.pipeline, asked.picture, asked.video.start
     if format == "settings":
-        recipe = write_recipe(options, harmonizer=asked.networks[0], matting=asked.networks[1])
-        return as_download(format, recipe.encode()), ()
-    size = session.need("portrait").size
-    portrait, mask = session.source("portrait", start), session.source("mask")
+        return _Taken(asked)
+    start, size = asked.video.start, session.need("portrait").size
+    mask = session.source("mask")
+    assert not isinstance(mask, Picture)
     hint = session.strokes(size) if "hint" in session.held else None
-    assert portrait is not None and not isinstance(mask, Picture)
-    if format == "cutout":
-        cut = pipeline.matte(portrait, mask, hint, options.person)
+    portrait, background = session.source("portrait", start), None
+    if format != "cutout":
+        session.need("background")
+        background = session.source("background", start)
+    return _Taken(asked, portrait, background, mask, hint, session.folder)
+
+
+def _download(taken: _Taken, format: str, quality: int, go_on: GoOn) -> tuple[Download, tuple[str, ...]]:
+    pipeline, options, networks = taken.asked.pipeline, taken.asked.picture, taken.asked.networks
+    if taken.portrait is None or taken.folder is None:
+        return as_download(format, write_recipe(options, harmonizer=networks[0], matting=networks[1]).encode()), ()
+    if taken.background is None:
+        cut = pipeline.matte(taken.portrait, taken.mask, taken.hint, options.person)
         go_on()
         return as_download(format, cut.encode()), cut.notices
-    session.need("background")
-    background = session.source("background", start)
-    assert background is not None
-    composition = run_steps(pipeline.steps(portrait, background, options, mask, hint), go_on)
+    steps = pipeline.steps(taken.portrait, taken.background, options, taken.mask, taken.hint)
+    composition = run_steps(steps, go_on)
     go_on()
-    return as_download(format, encode_result(composition, format, quality)), composition.notices
+    return as_download(format, encode_result(composition, format, quality, taken.folder)), composition.notices
 
 
 def _object(body: dict[str, object], name: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..image import Picture
-from ..image.picture import Samples
+from ..image.picture import NamedBytes, Samples
 from .folder import ServerFolder
 from .limits import Limits
 from .media import (
@@ -23,7 +23,6 @@ from .media import (
     first_frame,
     inspect,
     marks_something,
-    mask_planes,
     read_upload,
     strokes_at,
     strokes_of,
@@ -125,7 +124,9 @@ class Session:
         medium = self.held.get(role)
         if medium is None:
             return None
-        return medium.path.read_bytes() if medium.kind == "picture" else self.picture(role, start)
+        if medium.kind == "video":
+            return self.picture(role, start)
+        return NamedBytes(medium.path.read_bytes(), medium.name)
 
     def picture(self, role: Role, start: float = 0.0) -> Picture:
         """Decode a picture, or a video's frame at a time [s]."""
@@ -136,7 +137,8 @@ class Session:
 
     def mask(self) -> Tensor:
         """Decode the mask [1,1,H,W]."""
-        return mask_planes(self.need("mask").path, self.limits.max_pixels)
+        mask = self.need("mask")
+        return read_upload(mask.path, mask.name, self.limits, as_mask=True).pixels[:, :1]
 
     def strokes(self, size: tuple[int, int]) -> Samples:
         """Decode the hint, at a height and width -> [H,W,4]."""
