@@ -257,8 +257,9 @@ export class App extends EventTarget {
     if (role && status !== 0) {
       this.history.amend({ [role]: role === "strokes" ? this.document.strokes.slice(0, -1) : this.session.held(role) });
       if (role !== "strokes") actions.push(["Choose another file", () => find(`#file-${role}`).click()]);
-    } else if (this.isReady && /nobody|no person/i.test(problem.detail)) {
-      actions.push(["Swap the two pictures", () => this.swap()], ["Choose another portrait", () => find("#file-portrait").click()]);
+    } else if (this.isReady && /no person found|shows nobody/.test(problem.detail)) {
+      problem.title = "Nobody was found in the portrait";
+      actions.push(["Swap the two pictures", () => this.swap()], ["Mark the person", () => this.toggleBrush(true)]);
     }
     this.messages.problem(problem, role ? `refused-${role}` : "problem", actions);
   }

@@ -44,7 +44,7 @@ export class BrushTool {
     try {
       if (this.#shown.source !== present.portrait) this.#shown = {};
       const portrait = this.#shown.portrait ?? (await this.#fetch(present, "portrait"));
-      const cutout = isSame(this.#shown.of, present) ? this.#shown.cutout : await this.#fetch(present, "cutout");
+      const cutout = isSame(this.#shown.of, present) ? this.#shown.cutout : await this.#cutout(present);
       this.#shown = { portrait, cutout, of: present, source: present.portrait };
       const facts = this.#session.facts.portrait;
       if (facts) this.#stage.view.content = { width: facts.width, height: facts.height };
@@ -57,6 +57,14 @@ export class BrushTool {
       this.#loading = false;
     }
     if (this.#shown.of !== this.#history.present) await this.refresh();
+  }
+
+  /** Fetch the cut-out; null where nobody is found: strokes may show who is meant. */
+  #cutout(document) {
+    return this.#fetch(document, "cutout").catch((problem) => {
+      if (problem.status !== 422) throw problem;
+      return null;
+    });
   }
 
   async #fetch(document, what) {

@@ -14,6 +14,14 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Put the icons into the page, so that they are there when the server is not. */
+export async function loadIcons() {
+  const text = await (await fetch("static/icons.svg")).text();
+  const sprite = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+  sprite.setAttribute("hidden", "");
+  document.body.append(document.adoptNode(sprite));
+}
+
 /** Make an icon of the sprite `icons.svg`. */
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg";
@@ -21,7 +29,7 @@ export function icon(name) {
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(space, "use");
-  use.setAttribute("href", `static/icons.svg#${name}`);
+  use.setAttribute("href", `#i-${name}`);
   svg.append(use);
   return svg;
 }

@@ -3,7 +3,7 @@
 import { getJson } from "./api.js";
 import { App } from "./app.js";
 import { takePicture } from "./camera.js";
-import { clamp, find, findAll, make } from "./dom.js";
+import { clamp, find, findAll, loadIcons, make } from "./dom.js";
 import { save, wireDownloads } from "./download.js";
 import { wireKeys } from "./keys.js";
 import { readSettings, wireSources } from "./sources.js";
@@ -175,6 +175,7 @@ wireDownloads(
     failed: (problem) => app.fail(problem),
   },
 );
+app.addEventListener("shown", showZoom);
 app.addEventListener("update", () => {
   showTools();
   showThumbnails();
@@ -184,6 +185,7 @@ const showBrushSize = () => {
   find("#brush-size").value = clamp(Math.round((Math.sqrt(app.brush.radius / LARGEST_BRUSH) - 0.02) * 102), 0, 100);
 };
 addEventListener("pagehide", (event) => event.persisted || app.session.close());
+loadIcons().catch(() => {});
 await app.begin();
 await showExamples();
 document.body.dataset.begun = "";

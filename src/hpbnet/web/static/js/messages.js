@@ -37,7 +37,7 @@ export class Messages {
     const close = make("button", { type: "button", class: "icon-button", "aria-label": "Close" }, icon("close"));
     const detail = sentence(problem.detail ?? "");
     const title = sentence(problem.title ?? "").replace(/\.$/, "");
-    const isPlain = /^(bad request|unprocessable|conflict|not found|error \d+|payload|content too)/i.test(title);
+    const isPlain = /^(bad request|cannot be done|conflict|not found|error|server error)/i.test(title);
     const box = make("div", { class: "message", role: "alert", "data-key": key, "data-text": text }, icon("warning"),
       make("div", {},
         detail && isPlain ? null : make("strong", {}, title),
