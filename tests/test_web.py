@@ -183,6 +183,7 @@ def test_a_person_out_of_sight_has_no_box(client: httpx.Client) -> None:
         ComposeOptions(**SLIDERS),
         ComposeOptions(size=(100, 100), fit="contain", blur=3.0),
         ComposeOptions(flip=True, scale=1.4, x=0.2, y=1.2),
+        ComposeOptions(light=0.2, lamp="60,20,3200K,2"),
     ],
 )
 def test_a_preview_that_needs_no_reduction_is_the_result(options: ComposeOptions) -> None:
@@ -213,6 +214,8 @@ def test_only_what_changed_is_computed_again(client: httpx.Client) -> None:
     mattes, grids = NETWORKS.mattes, NETWORKS.grids
     preview(client, address, 1, **SLIDERS)
     assert (NETWORKS.mattes, NETWORKS.grids) == (mattes, grids)
+    preview(client, address, 2, lamp="10,10")
+    assert (NETWORKS.mattes, NETWORKS.grids) == (mattes, grids)
     preview(client, address, 2, x=0.3)
     assert (NETWORKS.mattes, NETWORKS.grids) == (mattes, grids + 1)
     client.put(f"{address}/background", content=png(background(60, 60)))
@@ -234,7 +237,7 @@ def test_every_setting_reaches_the_preview(client: httpx.Client) -> None:
     address = begin(client)
     plain = preview(client, address).content
     for place, (name, value) in enumerate(
-        {"exposure": 1.0, "blur": 4.0, "flip": True, "scale": 0.4, "size": [60, 60], "harmonizer": "none"}.items()
+        {"exposure": 1.0, "blur": 4.0, "flip": True, "scale": 0.4, "size": [60, 60], "lamp": "60,20,#ff0000,3"}.items()
     ):
         assert preview(client, address, place + 1, **{name: value}).content != plain, name
 

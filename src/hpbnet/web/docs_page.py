@@ -28,7 +28,8 @@ def render_docs(app: FastAPI, base: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>hpbnet: the API</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="stylesheet" href="/docs.css"></head><body><main><h1>hpbnet: the API</h1>'
+        '<link rel="icon" href="data:,"><link rel="stylesheet" href="/docs.css"></head>'
+        "<body><main><h1>hpbnet: the API</h1>"
         "<p>Pictures are sent as a form (<code>multipart/form-data</code>) or as JSON with base64; settings are fields "
         "by name. The answer is a picture, or JSON where <code>Accept: application/json</code> asks for it. Errors are "
         "<code>application/problem+json</code>; their <code>detail</code> says what to do. "
@@ -66,11 +67,14 @@ def _schema_of(parameter: Node) -> Node:
 
 def _row(schema: Node, name: str, required: bool = False) -> str:
     kind = schema.get("type", "")
+    kind = [each for each in kind if each != "null"] if isinstance(kind, list) else kind
     value = "file" if schema.get("format") == "binary" else " or ".join(kind) if isinstance(kind, list) else str(kind)
-    if "enum" in schema:
+    if "items" in schema:
+        value = "WIDTHxHEIGHT"
+    elif "enum" in schema:
         value = ", ".join(str(each) for each in cast(list[object], schema["enum"]))
     elif "minimum" in schema:
-        value += f" from {schema['minimum']} to {schema['maximum']}"
+        value += f" from {schema['minimum']:g} to {schema['maximum']:g}"
     default = "needed" if required else json.dumps(schema["default"]) if schema.get("default") is not None else ""
     cells = (f"<code>{escape(name)}</code>", escape(value), escape(default), escape(str(schema.get("description", ""))))
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
@@ -81,7 +85,7 @@ STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0; }
 main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 0; }
-pre { overflow-x: auto; padding: 0.6rem; border: 1px solid #8888; border-radius: 6px; }
+pre { white-space: pre-wrap; padding: 0.6rem; border: 1px solid #8888; border-radius: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.25rem 0.5rem; border-bottom: 1px solid #8884; }
 summary { cursor: pointer; }

@@ -17,6 +17,13 @@ DOORS: dict[str, type] = {
     "video": VideoOptions,
     "live": LiveOptions,
 }
+_FILES = {
+    "portrait": "The person: a photo, or a cut-out with transparency; for a video also a clip.",
+    "background": "What the person is put into; for a video also a clip.",
+    "composite": "A picture with a pasted foreground.",
+    "mask": "White where the person or the foreground is, of the same size.",
+    "hint": "Strokes or a rough mask for the matting: white is kept, black removed, grey or transparent unknown.",
+}
 _TYPES = {float: "number", int: "integer", bool: "boolean", str: "string"}
 
 
@@ -127,7 +134,7 @@ def request_body(
         ("multipart/form-data", {"format": "binary"}),
         ("application/json", {"contentEncoding": "base64"}),
     ):
-        parts = {name: {"type": "string", **extra} for name in files}
+        parts = {name: {"type": "string", "description": _FILES[name], **extra} for name in files}
         schema = {"type": "object", "required": list(needed), "properties": {**parts, **output, **names, **values}}
         content[kind] = {"schema": schema}
     return {"requestBody": {"required": True, "content": content}}
