@@ -77,8 +77,13 @@ export class App extends EventTarget {
     );
   }
 
+  get #made() {
+    if (this.live.isOn) return "live";
+    return this.isVideo ? "video" : "picture";
+  }
+
   get #fields() {
-    return this.#schemas[this.live.isOn ? "live" : this.isVideo ? "video" : "picture"] ?? {};
+    return this.#schemas[this.#made] ?? {};
   }
 
   /** The document's settings that the server knows for what is made. */
@@ -119,16 +124,15 @@ export class App extends EventTarget {
   update() {
     const { portrait, background } = this.document;
     const { dataset } = document.body;
-    dataset.state = this.isReady || this.live.isOn ? "ready" : "empty";
-    for (const [name, isOn] of Object.entries({
-      portrait, background, video: this.isVideo && this.isReady && !this.live.isOn, live: this.live.isOn,
-    })) {
-      if (isOn) dataset[name] = "";
-      else delete dataset[name];
+    const state = this.isReady || this.live.isOn ? "ready" : "empty";
+    if (dataset.state !== state) requestAnimationFrame(() => this.stage.canvas.focus({ preventScroll: true }));
+    dataset.state = state;
+    const video = this.isVideo && this.isReady && !this.live.isOn;
+    for (const [name, isOn] of Object.entries({ portrait, background, video, live: this.live.isOn })) {
+      document.body.toggleAttribute(`data-${name}`, Boolean(isOn));
     }
-    const kind = this.live.isOn ? "live" : this.isVideo ? "video" : "picture";
-    if (kind !== this.#kind && this.#schemas[kind]) {
-      this.#kind = kind;
+    if (this.#made !== this.#kind && this.#schemas[this.#made]) {
+      this.#kind = this.#made;
       this.controls.build(this.#fields);
     } else {
       this.controls.show();
@@ -146,9 +150,7 @@ export class App extends EventTarget {
     this.stage.before = before?.bitmap ?? null;
     document.body.toggleAttribute("data-shown", Boolean(result));
     if (result) {
-      const { content } = this.stage.view;
-      if (!this.stage.brush) this.stage.view.content = result.size;
-      if (content.width !== result.size.width || content.height !== result.size.height) this.stage.viewChanged();
+      this.stage.setSize(result.size);
       const facts = ["portrait", "background", "mask"].flatMap((role) => this.session.facts[role]?.notices ?? []);
       this.messages.notices([...facts, ...result.notices]);
       if (this.stage.person) this.stage.person = this.move.person?.box ?? null;
@@ -167,16 +169,14 @@ export class App extends EventTarget {
     const bitmap = await pictureOf(background).catch(() => null);
     if (!bitmap || this.previewer.result || this.document.background !== background) return;
     this.stage.picture = bitmap;
-    this.stage.view.content = { width: bitmap.width, height: bitmap.height };
-    this.stage.viewChanged();
+    this.stage.setSize(bitmap);
+    this.stage.draw();
   }
 
   #showFrame(bitmap) {
     this.stage.picture = bitmap;
     this.stage.person = null;
-    const { content } = this.stage.view;
-    this.stage.view.content = { width: bitmap.width, height: bitmap.height };
-    if (content.width !== bitmap.width || content.height !== bitmap.height) this.stage.viewChanged();
+    this.stage.setSize(bitmap);
     this.stage.draw();
     find("#live-rate").textContent = `Live, ${Math.round(this.live.rate)} pictures a second`;
   }
@@ -208,8 +208,7 @@ export class App extends EventTarget {
     this.stage.person = null;
     this.stage.canvas.style.cursor = "";
     if (this.stage.brush) {
-      const { width, height } = this.session.facts.portrait ?? { width: 1, height: 1 };
-      this.stage.view.content = { width, height };
+      this.stage.setSize(this.session.facts.portrait ?? { width: 1, height: 1 }, "brush");
       this.brush.refresh();
     }
     this.update();
@@ -291,7 +290,7 @@ export class App extends EventTarget {
     this.history.change({ portrait: background, background: portrait, mask: null, strokes: Object.freeze([]) });
   }
 
-  /** Put sources in their places; what belonged to the old portrait goes. */
+  /** Put sources in their places; strokes and mask go with the old portrait. */
   give(sources) {
     for (const role of Object.keys(sources)) this.messages.solved(`refused-${role}`);
     const isNew = "portrait" in sources || "mask" in sources;

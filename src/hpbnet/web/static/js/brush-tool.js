@@ -47,8 +47,8 @@ export class BrushTool {
       const cutout = isSame(this.#shown.of, present) ? this.#shown.cutout : await this.#cutout(present);
       this.#shown = { portrait, cutout, of: present, source: present.portrait };
       const facts = this.#session.facts.portrait;
-      if (facts) this.#stage.view.content = { width: facts.width, height: facts.height };
-      this.#stage.viewChanged();
+      if (facts) this.#stage.setSize(facts, "brush");
+      this.#stage.draw();
     } catch (problem) {
       this.#shown.of = present;
       if (!(problem instanceof Problem)) throw problem;

@@ -27,6 +27,14 @@ export class Stage {
     return this.#views[this.brush ? "brush" : "picture"];
   }
 
+  /** Take the full size of the result, or of the portrait that the brush mends. */
+  setSize({ width, height }, kind = "picture") {
+    const view = this.#views[kind];
+    if (view.content.width === width && view.content.height === height) return;
+    view.content = { width, height };
+    this.viewChanged();
+  }
+
   resize() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     const density = window.devicePixelRatio || 1;
