@@ -381,7 +381,7 @@ def damaged(generator: random.Random) -> tuple[bytes, str]:
                 del body[generator.randrange(len(body) or 1) :]
                 body += b"-"
     if generator.random() < 0.1:
-        kind = kind[: generator.randrange(len(kind))]
+        kind = kind[: generator.randrange(len(kind))].strip()
     return bytes(body), kind
 
 
