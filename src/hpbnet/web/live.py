@@ -19,6 +19,7 @@ from ..pipeline import Pipeline
 from ..video.pixels import Pixels
 from ..video.sources import Still, canvas_size, open_medium, scene_at
 from ..video.step import Composer, ComposerState
+from ..video.tone import PACES, Toner
 from .networks import names_in, pipeline_of
 from .problems import Problem, to_problem
 from .requests import parse_object
@@ -82,7 +83,12 @@ class LiveCamera:
         networks = pipeline_of(self.pipeline, names_in(nested))
         if any(getattr(options, name) != getattr(self.options, name) for name in _PLACED):
             self._state, self._scene = replace(self._state, window=None), None
-        self.options, self._networks, self._composer = options, networks, None
+        if self._composer is not None and networks.matting is self._composer_pipeline().matting:
+            self._composer.options = options  # the tracker stays: preparing its network takes longer than a frame
+            self._composer.toner = Toner(networks.harmonizer, PACES["steady"], options)
+        else:
+            self._composer = None
+        self.options, self._networks = options, networks
 
     def compose(self, data: bytes, go_on: GoOn) -> bytes:
         """Compose a frame.
@@ -95,13 +101,16 @@ class LiveCamera:
         moment = time.monotonic() - self._began
         scene = self._scene_at(frame, moment)
         go_on()
-        networks = self._networks or self.pipeline
         if self._composer is None:
+            networks = self._composer_pipeline()
             self._composer = Composer(networks.harmonizer, networks.matting, self.options)
         picture, self._state = self._composer(frame, scene, self._state, moment)
         done, encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         assert done
         return encoded.tobytes()
+
+    def _composer_pipeline(self) -> Pipeline:
+        return self._networks or self.pipeline
 
     def _scene_at(self, frame: Pixels, moment: float) -> Pixels:
         """Return the background at a time [s], on a canvas of the frame's size or the one that is wished for."""
@@ -157,13 +166,23 @@ class _Exchange:
             settings, frame = self._settings, self._frame
             self._settings = self._frame = None
             self.session.used = time.monotonic()
+            answer = await self._answer(settings, frame)
             try:
-                if settings is not None:
-                    await self.server.workers.run(partial(self.camera.change, settings))
-                if frame is not None:
-                    await self.socket.send_bytes(await self.server.workers.run(partial(self.camera.compose, frame)))
-            except (Problem, ValueError, OSError) as error:
-                await self.socket.send_text(_told(to_problem(error)))
+                if isinstance(answer, str):
+                    await self.socket.send_text(answer)
+                elif answer is not None:
+                    await self.socket.send_bytes(answer)
+            except (WebSocketDisconnect, RuntimeError):  # the client is gone
+                return
+
+    async def _answer(self, settings: str | None, frame: bytes | None) -> bytes | str | None:
+        """Take settings and compose a frame -> a JPEG, or the text of an error."""
+        try:
+            if settings is not None:
+                await self.server.workers.run(partial(self.camera.change, settings))
+            return None if frame is None else await self.server.workers.run(partial(self.camera.compose, frame))
+        except Exception as error:  # told to the client, and logged where it is our fault
+            return _told(to_problem(error))
 
 
 def _told(problem: Problem) -> str:
