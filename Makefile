@@ -1,4 +1,4 @@
-# `make demo` and `make test` work on a fresh clone: they create .venv and install what they need.
+# `make demo`, `make studio` and `make test` work on a fresh clone: they create .venv and install what they need.
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -12,11 +12,14 @@ define HOW_TO_RUN
 @echo "To call it as hpbnet, activate the environment first: source $(BIN)/activate"
 endef
 
-.PHONY: demo test check wheel bench bench-video docs clean
+.PHONY: demo studio test check wheel bench bench-video docs clean
 
 demo: $(VENV)/.demo  ## compose two example pictures, which come with scikit-image
 	$(BIN)/python tools/demo.py demo
 	$(HOW_TO_RUN)
+
+studio: $(VENV)/.demo  ## the page in the browser; Ctrl-C ends it
+	$(BIN)/hpbnet studio
 
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/python -m pytest
@@ -48,7 +51,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[demo]"
+	$(BIN)/python -m pip install --quiet --editable ".[demo,web]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

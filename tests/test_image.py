@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from hpbnet.image import FORMATS, Picture, encode_picture, read_mask, read_picture, write_bytes, write_picture
-from hpbnet.image.picture import to_planes, to_samples
+from hpbnet.image.picture import NamedBytes, to_planes, to_samples
 from hpbnet.image.profile import is_srgb, planes_to_srgb, srgb_profile
 
 SAMPLES = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
@@ -433,3 +433,10 @@ def test_tensors_are_pictures_too() -> None:
     assert read_mask(torch.ones(1, 1, 20, 30)).shape == (1, 1, 20, 30)
     with pytest.raises(ValueError, match=r"a tensor of shape \(2, 3, 20, 30\) is not a picture"):
         read_picture(torch.zeros(2, 3, 20, 30))
+
+
+def test_bytes_with_a_name_are_called_by_it() -> None:
+    data = encoded(SAMPLES, "PNG")
+    assert torch.equal(read_picture(NamedBytes(data, "holiday.png")).pixels, read_picture(data).pixels)
+    with pytest.raises(ValueError, match=r"^holiday\.png is not a picture"):
+        read_picture(NamedBytes(b"rubbish", "holiday.png"))

@@ -21,7 +21,7 @@ from hpbnet.layers import Layers
 from hpbnet.matte import NetworkMatting
 from hpbnet.networks.matting import MattingConfig, MattingNetwork
 from hpbnet.options import ComposeOptions, VideoOptions
-from hpbnet.pipeline import Pipeline
+from hpbnet.pipeline import Pipeline, run_steps
 
 GENERATOR = np.random.default_rng(0)
 PORTRAIT = GENERATOR.integers(60, 200, (96, 80, 3), dtype=np.uint8)
@@ -389,3 +389,29 @@ def test_unknown_names_list_the_known() -> None:
         Pipeline.from_pretrained(harmonizer="magic", matting=None)
     with pytest.raises(ValueError, match="unknown matting network 'magic'"):
         Pipeline.from_pretrained(matting="magic")
+
+
+def test_work_can_be_stopped_between_its_steps() -> None:
+    asked: list[Layers] = []
+
+    def harmonizer(layers: Layers) -> AffineGrid:
+        asked.append(layers)
+        return AffineGrid.identity()
+
+    pipeline, mask = Pipeline(harmonizer), np.zeros((40, 40), np.uint8)
+    mask[10:, 10:30] = 255
+    picture = np.full((40, 40, 3), 90, np.uint8)
+    whole = run_steps(pipeline.steps(picture, picture, ComposeOptions(), mask))
+    assert torch.equal(whole.image, pipeline(picture, picture, mask=mask).image)
+    taken = 0
+
+    def stop() -> None:
+        nonlocal taken
+        taken += 1
+        if taken == 3:
+            raise TimeoutError
+
+    asked.clear()
+    with pytest.raises(TimeoutError):
+        run_steps(pipeline.steps(picture, picture, ComposeOptions(), mask), stop)
+    assert not asked

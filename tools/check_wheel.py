@@ -14,7 +14,12 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXPECTED = ("hpbnet/py.typed", "hpbnet/weights/matting.safetensors", "hpbnet/weights/harmonizer.safetensors")
+EXPECTED = (
+    "hpbnet/py.typed",
+    "hpbnet/weights/matting.safetensors",
+    "hpbnet/weights/harmonizer.safetensors",
+    "hpbnet/web/static/index.html",
+)
 
 COMPOSE_OFFLINE = """
 import socket, sys

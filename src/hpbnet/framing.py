@@ -46,7 +46,9 @@ class Framing(Protocol):
         """Whether the portrait is mirrored."""
 
 
-def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Placement, tuple[str, ...]]:
+def plan_placement(
+    alpha: Tensor, canvas: Tensor, framing: Framing, reduction: float = 1.0
+) -> tuple[Placement, tuple[str, ...]]:
     """Decide where a cut-out goes on a canvas; say what the eye should know of it.
 
     By default a head-and-shoulders framing: the cut-out stands on the canvas' lower edge, in the middle, a fifth of the
@@ -59,6 +61,7 @@ def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Pla
         alpha: of the portrait, [1,1,H,W].
         canvas: [1,3,H,W].
         framing: the user's wishes; what is None is chosen here.
+        reduction: how many times smaller the alpha is than the portrait, for the notice about enlarged portraits.
 
     Returns:
         The placement, and notices of one sentence each.
@@ -90,7 +93,7 @@ def plan_placement(alpha: Tensor, canvas: Tensor, framing: Framing) -> tuple[Pla
         top = max(top, height - int(shown * scale))
     target = (top, left, top + tall, left + wide)
     placement = Placement(*_widened(source, target, box_of(alpha, _SEEN_ALPHA)), framing.flip)
-    return placement, _notices(target, (height, width), cut, scale)
+    return placement, _notices(target, (height, width), cut, scale / reduction)
 
 
 def _shows_cut_side(left: int, wide: float, width: int, cut: "_Cut") -> bool:

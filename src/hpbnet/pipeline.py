@@ -4,9 +4,9 @@ This module holds the order of the steps. Each step is implemented in a module o
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,13 +31,23 @@ from .matte import (
     matting_by_name,
 )
 from .models import allow_fork
-from .options import ClipOptions, ComposeOptions, FrameOptions, HarmonizeOptions, PersonOptions, VideoOptions
+from .options import (
+    ClipOptions,
+    ComposeOptions,
+    FrameOptions,
+    HarmonizeOptions,
+    PersonOptions,
+    PlacementOptions,
+    VideoOptions,
+)
 from .settings import changed
-from .shadow import free_below, main_light, with_shadow
+from .shadow import add_shadow, free_below
 
 if TYPE_CHECKING:
     from .video.report import VideoReport
     from .video.run import ComposedFrame, Progress
+
+Result = TypeVar("Result")
 
 DEFAULT_HARMONIZER = "learned"
 DEFAULT_MATTING = "matting"
@@ -85,7 +95,6 @@ class Pipeline:
         network = None if matting is None else _load_matting(matting)
         return cls(_load_harmonizer(harmonizer or DEFAULT_HARMONIZER), network, max_pixels)
 
-    @torch.no_grad()
     def __call__(
         self,
         portrait: Source,
@@ -111,28 +120,39 @@ class Pipeline:
             ValueError: a picture cannot be read, an option is unknown or out of range, or no person is found.
             OSError: a file cannot be opened.
         """
-        options = changed(ComposeOptions, options, settings)
-        cut_out = self.matte(portrait, mask, hint, options.person)
-        scene = self._read(background, "the background")
-        opaque = () if scene.alpha is None else ("The background's transparency was ignored.",)
-        canvas = fit_background(scene.pixels, options.size, options.fit, options.blur)
-        placement, framing = plan_placement(cut_out.alpha, canvas, options)
+        return run_steps(self.steps(portrait, background, changed(ComposeOptions, options, settings), mask, hint))
 
-        layers = place(cut_out.foreground, cut_out.alpha, canvas, placement)
-        depth, notices = max(cut_out.depth, scene.depth), (*cut_out.notices, *scene.notices, *opaque, *framing)
-        shadow = options.shadow * free_below(cut_out.alpha)
-        del cut_out, scene, canvas  # free the memory of large pictures
-        grid, layers, light = self._recolored(layers, options)
-        layers = with_shadow(
-            layers, shadow, main_light(None if light is None else light.scene.coefficients, options.lamp)
-        )
-        if options.shadow and layers.shadow is None:
-            notices = (*notices, "The lower edge of the person is cut, so there is no shadow on the ground.")
-        return Composition(layers.composite(), layers, grid, options, depth, notices, light)
+    @torch.no_grad()
+    def steps(
+        self,
+        portrait: Source | Picture,
+        background: Source | Picture,
+        options: ComposeOptions,
+        mask: Source | None = None,
+        hint: Source | None = None,
+    ) -> Generator[None, None, Composition]:
+        """Compose as a call does, and yield between the steps, so that the work can be stopped there."""
+        cut_out = self.matte(portrait, mask, hint, options.person)
+        yield
+        canvas = self.canvas(background, options)
+        placement, framing = plan_placement(cut_out.alpha, canvas.pixels, options)
+        yield
+        layers = place(cut_out.foreground, cut_out.alpha, canvas.pixels, placement)
+        depth, notices = max(cut_out.depth, canvas.depth), (*cut_out.notices, *canvas.notices, *framing)
+        free = free_below(cut_out.alpha)
+        del cut_out, canvas  # free the memory of large pictures
+        yield
+        grid = self.estimate(layers)
+        yield
+        light = light_person(layers, options)
+        yield
+        layers, missing = add_shadow(layers, free, None if light is None else light.scene.coefficients, options)
+        yield
+        return self.recolor(layers, grid, light, options, depth, (*notices, *missing))
 
     @torch.no_grad()
     def matte(
-        self, portrait: Source, mask: Source | None = None, hint: Source | None = None, person: str = "all"
+        self, portrait: Source | Picture, mask: Source | None = None, hint: Source | None = None, person: str = "all"
     ) -> CutOut:
         """Cut the person out: by the mask, else by the portrait's transparency, else by the matting network.
 
@@ -168,6 +188,46 @@ class Pipeline:
         return CutOut(foreground, alpha, picture.depth, (*notices, *matte_notices(alpha)))
 
     @torch.no_grad()
+    def canvas(self, background: Source | Picture, options: PlacementOptions) -> Picture:
+        """Make the canvas of a background: cropped or extended to the result's size, and blurred.
+
+        Raises:
+            ValueError: the picture cannot be read, or is too small.
+            OSError: the file cannot be opened.
+        """
+        scene = self._read(background, "the background")
+        opaque = () if scene.alpha is None else ("The background's transparency was ignored.",)
+        pixels = fit_background(scene.pixels, options.size, options.fit, options.blur)
+        return Picture(pixels, None, scene.depth, (*scene.notices, *opaque))
+
+    @torch.no_grad()
+    def estimate(self, layers: Layers) -> AffineGrid:
+        """Ask the harmonizer for the colour change of layers.
+
+        Raises:
+            ValueError: its answer is not finite.
+        """
+        grid = self.harmonizer(layers)
+        if not grid.matrix.isfinite().all():
+            raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
+        return grid
+
+    @torch.no_grad()
+    def recolor(
+        self,
+        layers: Layers,
+        grid: AffineGrid,  # of `estimate`
+        light: Lighting | None,  # of `light_person`
+        options: HarmonizeOptions,
+        depth: int = 8,
+        notices: tuple[str, ...] = (),
+    ) -> Composition:
+        """Recolour layers by the harmonizer's grid, the light and the user's wishes, finish and flatten."""
+        layers = layers.recolor(adjust(grid, options, None if light is None else light.grid))
+        layers = finish(layers, options)
+        return Composition(layers.composite(), layers, grid, options, depth, notices, light)
+
+    @torch.no_grad()
     def harmonize(
         self, composite: Source, mask: Source, options: HarmonizeOptions | None = None, **settings: object
     ) -> Composition:
@@ -186,8 +246,8 @@ class Pipeline:
         options = changed(HarmonizeOptions, options, settings)
         picture = self._read(composite, "the composite")
         layers = Layers(picture.pixels, self._read_mask(mask, picture, "the composite"), picture.pixels)
-        grid, layers, light = self._recolored(layers, options)
-        return Composition(layers.composite(), layers, grid, options, picture.depth, picture.notices, light)
+        grid, light = self.estimate(layers), light_person(layers, options)
+        return self.recolor(layers, grid, light, options, picture.depth, picture.notices)
 
     def video(
         self,
@@ -270,16 +330,7 @@ class Pipeline:
             portrait, destination, self.matting, options, mask=mask, alpha_only=alpha_only, progress=progress
         )
 
-    def _recolored(self, layers: Layers, options: HarmonizeOptions) -> tuple[AffineGrid, Layers, Lighting | None]:
-        """Harmonize, light, recolour and finish -> the harmonizer's grid, the layers, and the light."""
-        grid = self.harmonizer(layers)
-        if not grid.matrix.isfinite().all():
-            raise ValueError("the harmonizer's answer holds numbers that are not finite; its weights may be damaged")
-        light = light_person(layers, options)
-        layers = layers.recolor(adjust(grid, options, None if light is None else light.grid))
-        return grid, finish(layers, options), light
-
-    def _read(self, source: Source, role: str) -> Picture:
+    def _read(self, source: Source | Picture, role: str) -> Picture:
         picture = read_picture(source, self.max_pixels)
         height, width = picture.size
         if min(height, width) < _LEAST_SIDE:
@@ -316,3 +367,20 @@ class Pipeline:
             )
         check_visible(mask, "the mask")
         return mask
+
+
+def run_steps(steps: Generator[None, None, Result], between: Callable[[], None] | None = None) -> Result:
+    """Run the steps of `Pipeline.steps` to their end and return the result.
+
+    Args:
+        steps: what to run.
+        between: called between two steps; an error that it raises stops the work.
+    """
+    try:
+        while True:
+            next(steps)
+            if between is not None:
+                between()
+    except StopIteration as end:
+        result: Result = end.value
+        return result

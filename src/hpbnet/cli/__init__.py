@@ -24,11 +24,13 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "studio": Entry("studio", "Open a page in the browser to put a person into another picture."),
     "compose": Entry("compose", "Put a person into another picture."),
     "matte": Entry("matte", "Cut a person out, with a transparent background."),
     "harmonize": Entry("harmonize", "Match the colours of a pasted foreground to its background."),
     "video": Entry("video", "Put a person into a video, or a person from a video into a picture."),
     "webcam": Entry("webcam", "Replace your webcam background in real time."),
+    "serve": Entry("serve", "Answer over HTTP: an API for programs, and the studio's page."),
     "export": Entry("export", "Write a colour LUT, settings, or networks as ONNX for other programs."),
     "synthesize": Entry("synthesize", "Make a training or test dataset of disturbed portraits."),
     "generate": Entry("generate", "Draw portraits, with mattes, from a generator of faces."),
@@ -79,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = group.main(arguments, prog_name="hpbnet", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as request:
         click.echo(request.ctx.get_help() if request.ctx else "")
+        if request.ctx is not None and request.ctx.parent is None:
+            click.echo("\nNew here? Run `hpbnet studio`: a page opens in the browser, and everything is done there.")
         return 2
     except click.ClickException as error:
         return _fail(error.format_message())

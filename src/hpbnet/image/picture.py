@@ -16,6 +16,18 @@ Source = str | Path | bytes | Image.Image | NDArray[np.generic] | Tensor
 _BAND_BYTES = 1 << 20  # a band's integers and floats then stay in the processor's cache
 
 
+class NamedBytes(bytes):
+    """The bytes of a file, and the name by which errors and notices call it."""
+
+    name: str
+
+    def __new__(cls, data: bytes, name: str) -> "NamedBytes":
+        """Give bytes a name."""
+        named = super().__new__(cls, data)
+        named.name = name
+        return named
+
+
 @dataclass(frozen=True)
 class Picture:
     """Pixels, and what was learned about them while reading."""

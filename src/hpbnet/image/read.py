@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .decode import decode_file
 from .decoded import Decoded, File, split_alpha
-from .picture import Picture, Samples, Source, greatest, to_planes
+from .picture import NamedBytes, Picture, Samples, Source, greatest, to_planes
 from .pillow import decode_image
 from .profile import planes_to_srgb
 
@@ -84,6 +84,8 @@ def _name(source: Source) -> str:
     """Name a source in errors and notices."""
     if isinstance(source, str | Path):
         return str(source)
+    if isinstance(source, NamedBytes):
+        return source.name
     kinds = {bytes: "the data", np.ndarray: "the array", Tensor: "the tensor"}
     return kinds.get(type(source), "the image")
 
