@@ -325,6 +325,15 @@ def test_nobody_and_everybody_give_finite_numbers() -> None:
         assert all(math.isfinite(value) for value in vars(lighting.scene.report()).values())
 
 
+@pytest.mark.parametrize("size", [(16, 16), (16, 3000), (3000, 16), (33, 17)])
+def test_canvases_of_any_shape_are_lit(size: tuple[int, int]) -> None:
+    alpha = torch.zeros(1, 1, *size)
+    alpha[..., size[0] // 2 :, size[1] // 4 : 3 * size[1] // 4] = 1
+    layers = Layers(torch.full((1, 3, *size), 0.4), alpha, torch.full((1, 3, *size), 0.1))
+    _, after = lit(layers, light=1.0, lamp="90,0")
+    assert after.shape == layers.foreground.shape and after.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("given", "lamp"),
     [

@@ -124,7 +124,7 @@ def _reduced(background: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
     scale = min(1.0, SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
     block = max(1, max(height, width) // (_FINER * SIDE))
-    middle = F.avg_pool2d(background, block)  # a power for each pixel would take long
+    middle = F.avg_pool2d(background, (min(block, height), min(block, width)))  # a power for each pixel would take long
     return F.interpolate(srgb_to_linear(middle), size, mode="area"), F.interpolate(alpha, size, mode="area")
 
 
