@@ -310,6 +310,15 @@ def test_the_persons_own_place_in_a_background_is_not_read() -> None:
     torch.testing.assert_close(one.logs, other.logs, atol=0.08, rtol=0)
 
 
+def test_light_comes_from_where_the_person_sees_it() -> None:
+    background = torch.full((1, 3, 60, 90), 0.2)
+    background[..., 40:50] = 1.0
+    alpha = torch.zeros(1, 1, 60, 90)
+    alpha[..., 20:, 70:85] = 1
+    assert scene_light(background, alpha).report().azimuth < -30
+    assert scene_light(background, alpha.flip(3)).report().azimuth > 30
+
+
 def test_a_batch_equals_its_singles() -> None:
     backgrounds = torch.cat([drawn(sunset), drawn(night)])
     alpha = before(drawn(sunset)).alpha.expand(2, -1, -1, -1)
