@@ -310,6 +310,15 @@ def test_the_persons_own_place_in_a_background_is_not_read() -> None:
     torch.testing.assert_close(one.logs, other.logs, atol=0.08, rtol=0)
 
 
+def test_light_comes_from_where_the_person_sees_it() -> None:
+    background = torch.full((1, 3, 60, 90), 0.2)
+    background[..., 40:50] = 1.0
+    alpha = torch.zeros(1, 1, 60, 90)
+    alpha[..., 20:, 70:85] = 1
+    assert scene_light(background, alpha).report().azimuth < -30
+    assert scene_light(background, alpha.flip(3)).report().azimuth > 30
+
+
 def test_a_batch_equals_its_singles() -> None:
     backgrounds = torch.cat([drawn(sunset), drawn(night)])
     alpha = before(drawn(sunset)).alpha.expand(2, -1, -1, -1)
@@ -323,6 +332,15 @@ def test_nobody_and_everybody_give_finite_numbers() -> None:
         lighting, after = lit(Layers(torch.full((1, 3, 64, 64), 0.4), alpha, torch.zeros(1, 3, 64, 64)), light=1.0)
         assert lighting.grid.matrix.isfinite().all() and after.isfinite().all()
         assert all(math.isfinite(value) for value in vars(lighting.scene.report()).values())
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 3000), (3000, 16), (33, 17)])
+def test_canvases_of_any_shape_are_lit(size: tuple[int, int]) -> None:
+    alpha = torch.zeros(1, 1, *size)
+    alpha[..., size[0] // 2 :, size[1] // 4 : 3 * size[1] // 4] = 1
+    layers = Layers(torch.full((1, 3, *size), 0.4), alpha, torch.full((1, 3, *size), 0.1))
+    _, after = lit(layers, light=1.0, lamp="90,0")
+    assert after.shape == layers.foreground.shape and after.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -66,10 +66,8 @@ def light_person(layers: Layers, options: ColorOptions) -> Lighting | None:
         return None
     small = _thinned(layers)
     person = surface(small)
-    scene, own = (
-        scene_light(small.background, small.alpha),
-        person_light(person.foreground, person.alpha, person.normals),
-    )
+    scene = scene_light(small.background, small.alpha)
+    own = person_light(person.foreground, person.alpha, person.normals)
     shared = shared_light(own, scene)
     goal = shared.lerp(scene, options.light)
     if options.lamp is not None:
@@ -82,13 +80,11 @@ def shared_light(own: Light, scene: Light) -> Light:
 
     What else a person's light has is left as it is: it may as well be paint, skin or hair.
     """
-    parts = []
-    for mine, theirs in ((brightness(own.logs), brightness(scene.logs)), (_tint(own.logs), _tint(scene.logs))):
-        parts.append(_common(mine, theirs))
+    logs = _common(brightness(own.logs), brightness(scene.logs)) + _common(_tint(own.logs), _tint(scene.logs))
     grey = torch.tensor(LUMA)
     mine, theirs = own.shape @ grey, scene.shape @ grey  # [B,8]
     part = ((mine * theirs).sum(1) / theirs.square().sum(1).clamp_min(1e-6)).clamp(0.0, 1.0)
-    return Light.of(parts[0] + parts[1], scene.shape * part[:, None, None])
+    return Light.of(logs, scene.shape * part[:, None, None])
 
 
 def relight_ratio(normals: Tensor, own: Light, goal: Light) -> Tensor:

@@ -32,11 +32,7 @@ _FLOOR = 0.004  # added to radiance, so that dark pixels have no strong colour
 _DIRECTIONS = 256
 _CLIPPED, _BEYOND = 0.85, 2.0  # sRGB from which a source may be brighter than the picture can show, and by how much
 _ORDER_SHARES = (1.0, *(2 / 3,) * 3, *(1 / 4,) * 5)  # of the clamped cosine, over its order 0 [RH01]
-_BLUE_BY_DAY, _GREEN_BY_DAY, _GREEN_AT_NIGHT = (
-    0.05,
-    0.05,
-    0.25,
-)  # shares of these colours that count where it is not dark
+_BLUE_BY_DAY, _GREEN_BY_DAY, _GREEN_AT_NIGHT = 0.05, 0.05, 0.25  # shares of these colours that count
 _MOST_WARM, _MOST_TINT = 0.9, 0.6  # [log2] of the light's colour
 
 
@@ -93,19 +89,22 @@ def shown_light(linear: Tensor, dark: Tensor) -> Tensor:
 def _irradiance(radiance: Tensor, person: Tensor) -> Tensor:
     """Gather the light [B,9,3] of a picture that surrounds a person.
 
-    A direction beside or behind the person sees the picture where it points to. The half behind the camera is not
-    seen: half of it mirrors the picture, half is the picture's mean.
+    A direction beside or behind the person sees the picture where it points to, from where the person stands. The half
+    behind the camera is not seen: half of it mirrors the picture, half is the picture's mean.
     """
     directions = _sphere()
-    places = torch.stack([directions[:, 0], -directions[:, 2]], dim=-1)[None, None]  # x, y in [-1,1]
-    seen = F.grid_sample(
-        smooth_each(radiance, 1.5), places.expand(len(radiance), -1, -1, -1), align_corners=False, padding_mode="border"
-    )[:, :, 0]  # [B,3,N]
+    columns = (torch.arange(person.shape[3]) + 0.5) / person.shape[3] * 2 - 1
+    middle = (person * columns).sum((1, 2, 3)) / person.sum((1, 2, 3)).clamp_min(1e-3)  # [B] -1 left to 1 right
+    across = middle[:, None] + directions[:, 0]
+    places = torch.stack([across, -directions[:, 2].expand_as(across)], dim=-1)[:, None]  # [B,1,N,2]
+    soft = smooth_each(radiance, 1.5)
+    seen = F.grid_sample(soft, places, padding_mode="border", align_corners=False)[:, :, 0]  # [B,3,N]
     mean = radiance.mean((2, 3))[:, :, None]
     behind_camera = (directions[:, 1] < 0).to(radiance)
     seen = torch.lerp(seen, mean, 0.5 * behind_camera)
-    basis = sh_basis(directions) * torch.tensor(_ORDER_SHARES)  # [N,9]
-    return torch.einsum("bcn,nk->bkc", seen, basis) * (4 * math.pi / len(directions)) * 0.28209479
+    basis = sh_basis(directions)  # [N,9]
+    share = 4 * math.pi / len(directions) * basis[0, 0]
+    return share * torch.einsum("bcn,nk->bkc", seen, basis * torch.tensor(_ORDER_SHARES))
 
 
 @functools.cache
@@ -124,7 +123,7 @@ def _reduced(background: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
     scale = min(1.0, SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
     block = max(1, max(height, width) // (_FINER * SIDE))
-    middle = F.avg_pool2d(background, block)  # a power for each pixel would take long
+    middle = F.avg_pool2d(background, (min(block, height), min(block, width)))  # a power for each pixel would take long
     return F.interpolate(srgb_to_linear(middle), size, mode="area"), F.interpolate(alpha, size, mode="area")
 
 
