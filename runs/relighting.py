@@ -1,8 +1,9 @@
-"""Compare the built-in relighter with DPR: correlation of their log ratio images, and a sheet to look at.
+"""Compare two surfaces with DPR: correlation of log ratio images of light, and a sheet to look at.
 
     python runs/relighting.py $DATA/portraits $DPR [sheet.png]
 
-Both put the same 50 squares of validation portraits under the same random lights of the `paper` recipe.
+The built-in relighter, with its own surface and with that of `light/normals.py`, and DPR put the same 50 squares
+of validation portraits under the same random lights of the `paper` recipe.
 """
 
 import sys
@@ -15,10 +16,10 @@ from torch.nn.functional import interpolate
 from hpbnet.color import luma, srgb_to_linear
 from hpbnet.disturb import paste
 from hpbnet.image import write_picture
+from hpbnet.light.normals import person_normals
 from hpbnet.relight import (
     builtin_relighter,
     dpr_relighter,
-    estimate_normals,
     frontal_direction,
     load_dpr,
     sphere_light,
@@ -31,9 +32,9 @@ COUNT, SHOWN, SIZE = 50, 16, 256
 
 
 def main(portraits: Path, weights: Path, sheet: Path | None) -> None:
-    """Print the table's numbers and write the sheet: photo, DPR, built-in, normals."""
+    """Print the table's numbers and write the sheet: photo, DPR, built-in with both surfaces, normals with faces."""
     dpr, faces, generator = dpr_relighter(load_dpr(weights)), read_index(portraits, "val"), seeded("relighting")
-    correlations: list[float] = []
+    correlations: list[Tensor] = []
     spreads: list[Tensor] = []
     levels: list[Tensor] = []
     rows: list[Tensor] = []
@@ -44,19 +45,22 @@ def main(portraits: Path, weights: Path, sheet: Path | None) -> None:
             continue
         ambient, intensity = uniform(PAPER.ambient, generator), uniform(PAPER.intensity, generator)
         light = sphere_light(frontal_direction(generator)[None], torch.tensor([ambient]), torch.tensor([intensity]))
-        relit = [relighter(photo, alpha, light) for relighter in (dpr, builtin_relighter)]
+        surface = person_normals(photo, alpha)
+        relit = [dpr(photo, alpha, light)]
+        relit += [builtin_relighter(photo, alpha, light, normals) for normals in (None, surface)]
         inside = (alpha > 0.9) & (luminance(photo) > 0.003) & (luminance(photo) < 0.95)
         ratios = torch.stack([((luminance(image) + 0.01) / (luminance(photo) + 0.01)).log()[inside] for image in relit])
-        correlations.append(float(torch.corrcoef(ratios)[0, 1]))
+        correlations.append(torch.corrcoef(ratios)[0, 1:])
         spreads.append(ratios.std(1))
         levels.append(ratios.mean(1))
-        normals = interpolate(estimate_normals(photo, alpha), (SIZE, SIZE), mode="bilinear")
+        normals = interpolate(surface, (SIZE, SIZE), mode="bilinear")
         colours = torch.stack([normals[:, 0] / 2 + 0.5, normals[:, 2] / 2 + 0.5, -normals[:, 1]], dim=1) * alpha
         rows.append(torch.cat([photo, *(paste(image, alpha, photo) for image in relit), colours], dim=3))
-    correlation, spread, level = torch.tensor(correlations), torch.stack(spreads), torch.stack(levels)
-    print(f"correlation: mean {correlation.mean():.2f}, median {correlation.median():.2f}", end=", ")
-    print(f"least tenth {correlation.quantile(0.1):.2f}, negative {(correlation < 0).float().mean():.0%}")
-    print("spread of log ratio: DPR {:.2f}, built-in {:.2f}".format(*spread.mean(0).tolist()))
+    spread, level = torch.stack(spreads), torch.stack(levels)
+    for name, correlation in zip(("matte alone", "with faces"), torch.stack(correlations).T, strict=True):
+        print(f"{name}: correlation mean {correlation.mean():.3f}, median {correlation.median():.3f}", end=", ")
+        print(f"least tenth {correlation.quantile(0.1):.2f}, negative {(correlation < 0).float().mean():.0%}")
+    print("spread of log ratio: DPR {:.2f}, matte alone {:.2f}, with faces {:.2f}".format(*spread.mean(0).tolist()))
     print(f"correlation of mean log ratio over portraits: {torch.corrcoef(level.T)[0, 1]:.2f}")
     if sheet:
         pairs = [torch.cat(rows[start : start + 2], dim=3) for start in range(0, SHOWN, 2)]

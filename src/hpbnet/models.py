@@ -18,12 +18,14 @@ from .networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
 from .networks.hpbnet import HPBNet, HPBNetConfig
 from .networks.matting import MattingConfig, MattingNetwork
 from .networks.mobile_stylegan import MobileGenerator, MobileStyleGANConfig
+from .networks.normals import NormalsConfig, NormalsNetwork
 from .networks.stylegan2 import Generator, StyleGAN2Config
 
 NETWORKS: dict[str, tuple[Callable[[Any], nn.Module], type]] = {
     "matting": (MattingNetwork, MattingConfig),
     "harmonizer": (HarmonizerNetwork, HarmonizerConfig),
     "hpbnet": (HPBNet, HPBNetConfig),
+    "normals": (NormalsNetwork, NormalsConfig),
     "stylegan2": (Generator, StyleGAN2Config),
     "mobilestylegan": (MobileGenerator, MobileStyleGANConfig),
     **BASELINES,

@@ -166,13 +166,14 @@ def _resize(image: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(image, size, mode="bicubic", align_corners=False).clamp_min(0.0)
 
 
-def builtin_relighter(image: Tensor, alpha: Tensor, light: Tensor) -> Tensor:
+def builtin_relighter(image: Tensor, alpha: Tensor, light: Tensor, normals: Tensor | None = None) -> Tensor:
     """Relight by the ratio of two shadings of an estimated surface: under the light, and under the one it has.
 
     Args:
         light: [B,9] or [B,9,3].
+        normals: [B,3,h,w] unit; without them `estimate_normals` finds some.
     """
-    normals = estimate_normals(image, alpha)
+    normals = estimate_normals(image, alpha) if normals is None else normals
     coloured = light if light.dim() == 3 else light[:, :, None]
     ratio = (shade(normals, coloured) / present_shade(normals, image, alpha)) ** (1 / _GAMMA)
     bright = image * F.interpolate(ratio, image.shape[2:], mode="bilinear")

@@ -10,7 +10,8 @@ from ..affine_grid import AffineGrid
 from ..color import LUMA, planckian_illuminant, srgb_to_linear
 from ..layers import Layers, box_of
 from ..options import ColorOptions, Lamp, parse_lamp
-from ..relight import estimate_normals, shade
+from ..relight import shade
+from .normals import person_normals
 from .person import person_light
 from .scene import scene_light, smooth_each
 from .value import Light, LightReport, brightness, lamp_light
@@ -122,7 +123,7 @@ def surface(layers: Layers) -> Surface:
     if bottom > top and right > left:
         part = slice(top, bottom), slice(left, right)
         inside = layers.alpha[:, :, *part]
-        found = estimate_normals(_filled(layers.foreground[:, :, *part] * inside, inside), inside)
+        found = person_normals(_filled(layers.foreground[:, :, *part] * inside, inside), inside)
         normals = _placed(found, (top, left, bottom, right), (height, width), size)
     return Surface(normals, filled, cells.alpha, _peak(layers.foreground, filled))
 
