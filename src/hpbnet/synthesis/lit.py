@@ -35,8 +35,8 @@ _SIDE = 96  # [px] longer side of the copy that is measured
 _SKIN = (0.75, 0.25)  # log2 warmth and magenta of faces, median of 1,500 portraits
 _SHARED = (0.45, 0.25)  # [log2] warmth and magenta that face and scene share, which count 1
 _UNEVEN = (1.2, 1.4)  # [EV] across a face: without meaning below the first, counts 1 from there by the second
-_AGAINST = (2.0, 0.9)  # [EV] that the brightest of the scene is above the face
-_DARK_FACE, _DARK_PHOTO = (2.3, 1.2), (1.0, 0.8)  # [EV] below white: the face, and the brightest part of the photo
+_AGAINST = (2.6, 0.9)  # [EV] that the brightest of the scene is above the face
+_DARK_FACE, _DARK_PHOTO = (3.5, 1.2), (1.0, 0.8)  # [EV] below white: the face, and the brightest part of the photo
 _SCENE = (0.3, 0.15, 0.5, 0.7)  # warmth, magenta, level [log2] and contrast of a scene's light, each of which counts 1
 _FLOOR = 0.004  # added to linear values, so that dark pixels have no strong colour
 
