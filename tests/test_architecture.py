@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "hpbnet"
 
 LEVELS = [
     {"files", "errors", "color"},
-    {"image", "checkpoint", "metrics", "affine_grid", "networks", "settings", "fetch"},
+    {"image", "checkpoint", "metrics", "affine_grid", "networks", "baselines", "settings", "fetch"},
     {"layers", "options", "models", "color_temperature", "onnx_matting", "relight"},
     {"matte", "harmonize", "light", "disturb", "finish", "framing", "convert", "recipe", "triplet"},
     {"synthesis", "video", "composition"},
@@ -76,7 +76,11 @@ def test_imports_come_from_lower_levels(path: Path) -> None:
         assert LEVEL_OF[target] < LEVEL_OF[module], f"{path.name}:{line} imports {target} from level {LEVEL_OF[target]}"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "networks").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [*sorted((PACKAGE / "networks").glob("*.py")), *sorted((PACKAGE / "baselines").glob("*.py"))],
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
 def test_networks_import_torch_and_each_other_only(path: Path) -> None:
     allowed = {"torch"} | sys.stdlib_module_names
     for node in ast.walk(ast.parse(path.read_text())):

@@ -118,6 +118,11 @@ def test_compose_saves_layers_and_tells_as_json(desk: Path, capsys: pytest.Captu
     assert files(desk / "layers") == ["alpha.png", "background.png", "foreground.png", "grid.safetensors"]
     report = json.loads(capsys.readouterr().out)
     assert report["output"] == "out.webp" and report["size"] == [80, 60] and report["error"] is None
+    assert report["light"].keys() == {"scene", "person"}
+    numbers = {"azimuth", "elevation", "contrast", "kelvin", "tint", "level"}
+    assert report["light"]["scene"].keys() == report["light"]["person"].keys() == numbers
+    assert main([*COMPOSE, "-o", "out.webp", "--light", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["light"] is None
 
 
 def test_stdin_and_stdout_are_dashes(desk: Path) -> None:
@@ -244,6 +249,11 @@ MISTAKES = {
     "corrupt weights": ([*COMPOSE, "--harmonizer", "corrupt.safetensors"], "corrupt.safetensors is not a readable"),
     "foreign weights": ([*COMPOSE, "--harmonizer", "foreign.safetensors"], "foreign.safetensors is a safetensors file"),
     "strength": ([*COMPOSE, "--strength", "7"], "strength is 7.0; expected a number from 0 to 1"),
+    "light": ([*COMPOSE, "--light", "7"], "light is 7.0; expected a number from 0 to 1"),
+    "light of letters": ([*COMPOSE, "--light", "bright"], "'bright' is not a valid float"),
+    "lamp of letters": ([*COMPOSE, "--lamp", "left"], "lamp is 'left'; expected AZIMUTH,ELEVATION[,COLOUR][,STRENGTH]"),
+    "lamp out of range": ([*COMPOSE, "--lamp", "400,20"], "lamp's azimuth is 400; expected a number from -180 to 180"),
+    "lamp of nan": ([*COMPOSE, "--lamp", "nan,20"], "lamp is 'nan,20'; expected AZIMUTH,ELEVATION"),
     "nan": ([*COMPOSE, "--exposure", "nan"], "exposure is nan; expected a number from -4 to 4"),
     "words for a number": ([*COMPOSE, "--strength", "much"], "'much' is not a valid float"),
     "size": ([*COMPOSE, "--size", "big"], "'big' is not a size; expected WIDTHxHEIGHT such as 1920x1080"),

@@ -18,7 +18,7 @@ from hpbnet.matte import (
     refine_alpha,
     shrink,
 )
-from hpbnet.matte.looks import Look, enlarged, find_windows
+from hpbnet.matte.looks import Look, enlarged, find_windows, look, look_at_edge
 
 
 class Disc(nn.Module):
@@ -27,7 +27,7 @@ class Disc(nn.Module):
     config = SimpleNamespace(size=64)
     stride = 32
 
-    def forward(self, portrait: Tensor) -> Tensor:
+    def forward(self, portrait: Tensor, previous: Tensor | None = None) -> Tensor:
         return (portrait.mean(dim=1, keepdim=True) - 0.5) * 40
 
 
@@ -152,7 +152,7 @@ def test_a_long_picture_without_anybody_in_its_windows_is_looked_at_squeezed() -
     class Whole(Disc):
         """Finds people in squares only."""
 
-        def forward(self, portrait: Tensor) -> Tensor:
+        def forward(self, portrait: Tensor, previous: Tensor | None = None) -> Tensor:
             square = portrait.shape[2] == portrait.shape[3]
             return super().forward(portrait) if square else torch.full_like(portrait[:, :1], -40.0)
 
@@ -164,7 +164,7 @@ def test_even_the_longest_picture_costs_few_looks_of_bounded_size() -> None:
     looks = []
 
     class Counting(Disc):
-        def forward(self, portrait: Tensor) -> Tensor:
+        def forward(self, portrait: Tensor, previous: Tensor | None = None) -> Tensor:
             looks.append(portrait.shape)
             return super().forward(portrait)
 
@@ -188,7 +188,7 @@ class Recording(Disc):
         super().__init__()
         self.shapes: list[tuple[int, ...]] = []
 
-    def forward(self, portrait: Tensor, hint: Tensor | None = None) -> Tensor:
+    def forward(self, portrait: Tensor, previous: Tensor | None = None, hint: Tensor | None = None) -> Tensor:
         self.shapes.append(tuple(portrait.shape[-2:]))
         seen = super().forward(portrait)
         return seen if hint is None else seen + 60 * hint
@@ -202,10 +202,43 @@ def test_small_people_are_looked_at_twice() -> None:
     assert alpha[..., :100, :].max() == 0
 
 
-def test_a_person_who_fills_the_picture_is_looked_at_once() -> None:
-    network = Recording()
-    estimate_alpha(network, disc(300).expand(1, 3, 300, 300).contiguous())
-    assert len(network.shapes) == 1
+def test_a_person_who_fills_the_picture_is_looked_at_once_and_at_the_edge_where_there_are_pixels_for_it() -> None:
+    for size, shapes in ((127, [(64, 64)]), (128, [(64, 64), (128, 128)]), (300, [(64, 64), (128, 128)])):
+        network = Recording()
+        estimate_alpha(network, disc(size).expand(1, 3, size, size).contiguous())
+        assert network.shapes == shapes
+
+
+class Contrary(Disc):
+    """Says the contrary of what it is told."""
+
+    def forward(self, portrait: Tensor, previous: Tensor | None = None) -> Tensor:
+        assert previous is not None
+        return (0.5 - previous) * 40
+
+
+def test_a_look_at_the_edge_changes_nothing_away_from_it() -> None:
+    portrait = disc(300).expand(1, 3, 300, 300).contiguous()
+    seen = look(Disc(), portrait, (0, 0, 300, 300), (64, 64))
+    closer = look_at_edge(Contrary(), seen)
+    before = torch.nn.functional.interpolate(seen.alpha, scale_factor=2.0, mode="bilinear")
+    soft = torch.nn.functional.interpolate(((seen.alpha > 0.03) & (seen.alpha < 0.97)).float(), scale_factor=2.0)
+    near = torch.nn.functional.max_pool2d(soft, 17, 1, 8) > 0
+    assert closer.small.shape == (1, 3, 128, 128) and 0.05 < near.float().mean() < 0.6
+    assert torch.equal(closer.alpha[~near], before[~near])
+    assert (closer.alpha - before)[soft > 0].abs().max() > 0.2
+    assert closer.alpha.min() >= 0 and closer.alpha.max() <= 1
+
+
+def test_a_look_at_the_edge_keeps_what_a_hint_changed() -> None:
+    portrait = disc(300).expand(1, 3, 300, 300).contiguous()
+    plain = look(Disc(), portrait, (0, 0, 300, 300), (64, 64))
+    hinted = plain.alpha.clone()
+    hinted[..., :32] = 0.4
+    mended = look_at_edge(Contrary(), plain._replace(alpha=hinted, alone=plain.alpha))
+    without = look_at_edge(Contrary(), plain)
+    assert (mended.alpha[..., :62] - 0.4).abs().max() < 1e-6
+    assert torch.equal(mended.alpha[..., 66:], without.alpha[..., 66:])
 
 
 def test_parts_are_found_largest_first_and_joined_where_they_overlap() -> None:

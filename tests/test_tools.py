@@ -6,6 +6,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    for name in ("bench", "checkout", "same_pictures"):
+    for name in ("bench", "checkout", "evaluate_matting", "matting_cases", "same_pictures"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
@@ -64,3 +65,18 @@ def test_a_comparison_is_of_rounds_and_not_of_means() -> None:
     row = load("bench").comparison(before, after)
     assert (row["ratio"], row["lowest"], row["highest"]) == (0.5, 0.5, 0.75)
     assert (row["peak_mb_before"], row["peak_mb_after"]) == (100, 80)
+
+
+def test_people_are_grouped_by_height_and_pose_and_answers_are_found_by_a_pattern(tmp_path: Path) -> None:
+    cases = load("matting_cases")
+    truth = np.zeros((100, 50), np.float32)
+    truth[20:80, 10:30] = 1
+    seated = cases.Case("people", "human_seg__52", "people", torch.rand(1, 3, 100, 50), truth)
+    street = seated._replace(name="ccp__0806", truth=truth * (np.arange(100) < 60)[:, None])
+    assert cases.groups(seated, None) == ["height: middle", "pose: seated"]
+    assert cases.groups(seated._replace(name="human_seg__140"), None)[1] == "pose: front"
+    assert cases.groups(street, None) == ["height: low"]
+    (tmp_path / "people").mkdir()
+    Image.fromarray((truth * 255).astype(np.uint8)).save(tmp_path / "people" / "human_seg__52.png")
+    answer = load("evaluate_matting").given(f"{tmp_path}/{{set}}/{{name}}.png")
+    assert np.array_equal(answer(seated), truth) and answer(street) is None

@@ -22,7 +22,8 @@ from hpbnet.networks.stylegan2 import Discriminator, Generator
 from hpbnet.synthesis.pool import Pool
 from hpbnet.training import hpbnet as training
 from hpbnet.training.config import TrainConfig
-from hpbnet.training.hpbnet import HPBNetTraining, Items, build_discriminator, build_network, train_hpbnet
+from hpbnet.training.hpbnet import HPBNetTraining, build_discriminator, build_network, train_hpbnet
+from hpbnet.training.items import Items
 from hpbnet.training.run import Run
 
 

@@ -13,7 +13,7 @@ import torch
 from hpbnet.affine_grid import AffineGrid
 from hpbnet.harmonize import HARMONIZERS, Harmonizer
 from hpbnet.layers import Layers
-from hpbnet.matte import Matting, NetworkMatting, blur_fusion
+from hpbnet.matte import Matting, NetworkMatting, blur_fusion, made_quick
 from hpbnet.networks.matting import MattingConfig, MattingNetwork
 from hpbnet.options import FrameOptions
 
@@ -25,7 +25,6 @@ from hpbnet.video.cutout import (
     TrackedPerson,
     estimate_matte,
     find_region,
-    made_quick,
     move_matte,
     own_colors,
     reduce,

@@ -1,9 +1,12 @@
 """Measure a cut-out on photos that no training sees; one command, one JSON.
 
     python tools/evaluate_matting.py DATA PREPARED [WEIGHTS] [--sheets FOLDER] [--sets NAME ...] [--first N]
+    python tools/evaluate_matting.py DATA PREPARED --answers 'DATA/{folder}/isnet/{name}.webp' --sets people selfies
+    python tools/evaluate_matting.py DATA PREPARED --where 'DATA/{folder}/isnet/{name}.webp' --sets people selfies
 
 DATA holds portraits/, portraits-1024/, people/ and backgrounds/; PREPARED is what tools/prepare_mattes.py wrote: its
-index says which people are held out. The sets:
+index says which people are held out. With `--answers`, mattes that others made are measured in place of a network's;
+with `--where`, a network is measured on the same photos. The sets:
 
     selfies   validation portraits: error of alpha against a teacher's, IoU with the human masks of eg1800
     people    whole and half-length people held out by source and id: IoU with human masks, lost: IoU below 0.3
@@ -11,34 +14,37 @@ index says which people are held out. The sets:
     empty     validation scenes: the share with a false person of more than 2 % of the picture
     edges     true mattes and 1,024-px heads: SAD [thousands of pixels] and gradient error in the unknown band, when the
               truth at the network's size is brought to full size
-    heads     1,024-px heads: the same for the whole cut-out
+    heads     1,024-px heads: the same for the whole cut-out, and the median over the heads
     strokes   the 30 worst of selfies, people and pasted: error left after one stroke over the worst place
 
+`--faces` is a YuNet detector: with it, selfies and people are also measured by skin tone (individual typology angle of
+the cheeks). People are also measured by their height in the frame (below 50 %, 50 to 75 %, above), and by pose.
 FOLDER gets two sheets of each set: the worst 24, and 12 at 1:1 on a bright and a dark ground.
 """
 
 import argparse
-import csv
 import json
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from matting_cases import SETS, Case, Floats, answer_file, groups, read_alpha
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpbnet.matte import estimate_foreground, refine_alpha, shrink
+from hpbnet.evaluation.identity import YuNet
+from hpbnet.matte import estimate_foreground, matting_by_name, refine_alpha, shrink
 
-Floats = NDArray[np.float32]
 Result = dict[str, dict[str, float]]
 Matting = Callable[..., Tensor]  # portrait [1,3,H,W], optional hint [1,1,H,W] -> alpha [1,1,H,W]
+Answer = Callable[[Case], Floats | None]  # alpha [H,W], None where there is none
 
 LOST = 0.3  # IoU below which a person is lost
 FALSE_PERSON = 0.02  # share of an empty scene from which a person is seen in it
-PASTED = 60  # pictures
 STROKES = 30
 
 
@@ -49,7 +55,8 @@ class Row(NamedTuple):
     photo: Tensor  # [1,3,H,W]
     truth: Floats  # [H,W]
     alpha: Floats  # [H,W]
-    mask: Floats | None = None  # [H,W] a human's, where the truth is a teacher's
+    mask: Floats | None  # [H,W] a human's, where the truth is a teacher's
+    groups: list[str]
 
     @property
     def error(self) -> float:
@@ -63,85 +70,36 @@ class Row(NamedTuple):
         return float((own & truth).sum() / max(1, (own | truth).sum()))
 
 
-def selfies(matting: Matting, data: Path, _: Path) -> Iterator[Row]:
-    """Measure the validation portraits whose teacher is trusted."""
-    folder = data / "portraits"
-    for row in csv.DictReader((folder / "index.csv").read_text().splitlines()):
-        if row["split"] != "val" or not 0.08 <= float(row["coverage"]) <= 0.92 or float(row["iou"] or 1) < 0.9:
-            continue
-        photo = read_photo(folder / "images" / f"{row['name']}.webp")
-        truth = read_alpha(folder / "alpha" / f"{row['name']}.webp", photo)
-        file = folder / "masks" / f"{row['name']}.png"
-        mask = read_alpha(file, photo) if row["source"] == "eg1800" and row["iou"] and file.exists() else None
-        yield Row(row["name"], photo, truth, matting(photo)[0, 0].numpy(), mask)
+def answered(cases: Iterator[Case], answer: Answer, where: str | None, faces: YuNet | None) -> Iterator[Row]:
+    """Have photos answered; those without an answer, or not asked for, are left out."""
+    for case in cases:
+        alpha = answer(case) if where is None or answer_file(where, case) else None
+        if alpha is not None:
+            named = groups(case, faces) if case.set in ("people", "selfies") else []
+            yield Row(case.name, case.photo, case.truth, alpha, case.mask, named)
 
 
-def people(matting: Matting, data: Path, prepared: Path) -> Iterator[Row]:
-    """Measure the people that are held out."""
-    for row in csv.DictReader((prepared / "index.csv").read_text().splitlines()):
-        if row["split"] == "val" and row["kind"] == "person":
-            photo = read_photo(data / "people" / "images" / f"{row['name']}.webp")
-            file = data / "people" / "masks" / f"{row['name']}.png"
-            if not file.exists():
-                file = data / "people" / "alpha" / f"{row['name']}.webp"
-            yield Row(row["name"], photo, read_alpha(file, photo), matting(photo)[0, 0].numpy())
+def answer_of(matting: Matting) -> Answer:
+    """Answer with a network; of edges with the truth at its size, brought to full size."""
+
+    def answer(case: Case) -> Floats:
+        if case.set != "edges":
+            return np.asarray(matting(case.photo)[0, 0].numpy())
+        small = shrink(case.photo, 320, 32)
+        coarse = cv2.resize(case.truth, (small.shape[3], small.shape[2]), interpolation=cv2.INTER_AREA)
+        return np.asarray(refine_alpha(torch.from_numpy(coarse)[None, None], small, case.photo)[0, 0].numpy())
+
+    return answer
 
 
-def pasted(matting: Matting, data: Path, _: Path) -> Iterator[Row]:
-    """Measure selfies that are small in a scene: each stands on the lower edge or hangs above it."""
-    rng = np.random.default_rng(16)
-    rows = list(csv.DictReader((data / "portraits" / "index.csv").read_text().splitlines()))
-    names = [row["name"] for row in rows if row["split"] == "val" and 0.15 <= float(row["coverage"]) <= 0.8]
-    scenes = validation_scenes(data)
-    for name in rng.permutation(names)[:PASTED]:
-        photo = read_photo(data / "portraits" / "images" / f"{name}.webp")
-        alpha = torch.from_numpy(read_alpha(data / "portraits" / "alpha" / f"{name}.webp", photo))[None, None]
-        person = torch.cat([estimate_foreground(photo, alpha), alpha], dim=1)[0].permute(1, 2, 0).numpy()
-        scene = read_photo(scenes[rng.integers(len(scenes))])[0].permute(1, 2, 0).numpy()
-        height, width = scene.shape[:2]
-        tall = rng.uniform(0.3, 0.6) * height
-        wide = tall * person.shape[1] / person.shape[0]
-        size = min(round(wide), width), round(tall)
-        person = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
-        left = int(rng.integers(0, width - size[0] + 1))
-        top = height - size[1] - int(rng.integers(0, 2) * rng.uniform(0, 0.3) * height)
-        box = np.s_[top : top + size[1], left : left + size[0]]
-        picture, truth = scene.copy(), np.zeros((height, width), np.float32)
-        truth[box] = person[..., 3].clip(0, 1)
-        picture[box] += truth[box][..., None] * (person[..., :3] - picture[box])
-        pixels = torch.from_numpy(picture.clip(0, 1)).permute(2, 0, 1)[None].contiguous()
-        yield Row(str(name), pixels, truth, matting(pixels)[0, 0].numpy())
+def given(pattern: str) -> Answer:
+    """Answer with files that others made."""
 
+    def answer(case: Case) -> Floats | None:
+        file = answer_file(pattern, case)
+        return None if file is None else read_alpha(file, case.photo)
 
-def empty(matting: Matting, data: Path, _: Path) -> Iterator[Row]:
-    """Measure scenes without people."""
-    for file in validation_scenes(data):
-        photo = read_photo(file)
-        alpha = matting(photo)[0, 0].numpy()
-        yield Row(file.stem, photo, np.zeros_like(alpha), alpha)
-
-
-def heads(matting: Matting, data: Path, _: Path) -> Iterator[Row]:
-    """Measure sharp portraits of 1,024 px."""
-    for file in sorted((data / "portraits-1024" / "images").iterdir()):
-        photo = read_photo(file)
-        truth = read_alpha(next((data / "portraits-1024" / "alpha").glob(f"{file.stem}.*")), photo)
-        yield Row(file.stem, photo, truth, matting(photo)[0, 0].numpy())
-
-
-def edges(_: Matting, data: Path, __: Path) -> Iterator[Row]:
-    """Measure how a matte that is right at the network's size is brought to full size."""
-    files = sorted((data / "people" / "images").glob("alphamatting*"))
-    for file in [*files, *sorted((data / "portraits-1024" / "images").iterdir())]:
-        photo = read_photo(file)
-        truth = read_alpha(next((file.parents[1] / "alpha").glob(f"{file.stem}.*")), photo)
-        small = shrink(photo, 320, 32)
-        size = small.shape[3], small.shape[2]
-        coarse = torch.from_numpy(cv2.resize(truth, size, interpolation=cv2.INTER_AREA))[None, None]
-        yield Row(file.stem, photo, truth, refine_alpha(coarse, small, photo)[0, 0].numpy())
-
-
-SETS = {"selfies": selfies, "people": people, "pasted": pasted, "empty": empty, "heads": heads, "edges": edges}
+    return answer
 
 
 def measure(name: str, rows: list[Row]) -> dict[str, float]:
@@ -152,23 +110,32 @@ def measure(name: str, rows: list[Row]) -> dict[str, float]:
     if name in ("heads", "edges"):
         bands = [band_errors(row) for row in rows]
         values = {"photos": len(rows), "sad": mean([band[0] for band in bands], 3)}
-        return values | {"gradient": mean([band[1] for band in bands], 3)}
-    overlaps = [row.iou for row in rows if row.mask is not None or name != "selfies"]
+        values |= {"gradient": mean([band[1] for band in bands], 3)}
+        middle = np.median(np.array(bands), axis=0)
+        return values | {"median_sad": round(float(middle[0]), 3), "median_gradient": round(float(middle[1]), 3)}
+    trusted = [row for row in rows if row.mask is not None or name != "selfies"]
+    overlaps = [row.iou for row in trusted]
     errors = [row.error for row in rows]
     return {
         "photos": len(rows),
         "error": mean(errors, 5),
         "median_error": round(float(np.median(errors)), 5),
         "iou": mean(overlaps, 4),
-        "lost": round(float(np.mean(np.array(overlaps) < LOST)), 4),
+        "lost": mean([float(overlap < LOST) for overlap in overlaps], 4),
         "half_transparent": mean([float(((row.alpha > 0.1) & (row.alpha < 0.9)).mean()) for row in rows], 5),
-    } | by_source(name, rows)
+    } | by_group(name, rows)
 
 
-def by_source(name: str, rows: list[Row]) -> dict[str, float]:
-    """IoU of each source of the people."""
-    sources = sorted({row.name.split("__")[0] for row in rows}) if name == "people" else []
-    return {f"iou_{one}": mean([row.iou for row in rows if row.name.startswith(one)], 4) for one in sources}
+def by_group(name: str, rows: list[Row]) -> dict[str, float]:
+    """Error and IoU of each group and of each source of the people, and how many photos that are."""
+    values: dict[str, float] = {}
+    named = {row.name: [*row.groups, *([row.name.split("__")[0]] if name == "people" else [])] for row in rows}
+    for group in sorted({one for several in named.values() for one in several}):
+        own = [row for row in rows if group in named[row.name]]
+        values |= {f"{group}: photos": len(own), f"{group}: error": mean([row.error for row in own], 4)}
+        if name == "people":
+            values |= {f"{group}: iou": mean([row.iou for row in own], 4)}
+    return values
 
 
 def band_errors(row: Row) -> tuple[float, float]:
@@ -217,27 +184,6 @@ def hint_of(row: Row) -> Tensor:
 def mean(values: list[float], digits: int) -> float:
     """Mean, rounded."""
     return round(float(np.mean(values)), digits) if values else float("nan")
-
-
-def validation_scenes(data: Path) -> list[Path]:
-    """List the scenes that no training sees."""
-    rows = csv.DictReader((data / "backgrounds" / "index.csv").read_text().splitlines())
-    return [data / "backgrounds" / row["file"] for row in rows if row["split"] == "val"]
-
-
-def read_photo(file: Path) -> Tensor:
-    """Read a photo [1,3,H,W]."""
-    pixels = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB).astype(np.float32) / 255
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
-
-
-def read_alpha(file: Path, photo: Tensor) -> Floats:
-    """Read an alpha or a mask [H,W] at the photo's size."""
-    alpha = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE).astype(np.float32)
-    alpha = alpha / (alpha.max() if alpha.max() < 3 and alpha.max() > 0 else 255)
-    size = photo.shape[3], photo.shape[2]
-    resized = alpha if alpha.shape == size[::-1] else cv2.resize(alpha, size, interpolation=cv2.INTER_CUBIC)
-    return np.asarray(resized.clip(0, 1), np.float32)
 
 
 def sheet(rows: list[Row]) -> NDArray[np.uint8]:
@@ -296,45 +242,39 @@ def over(color: Floats, alpha: Floats, ground: Floats) -> Floats:
     return np.asarray(color * alpha[..., None] + ground * (1 - alpha[..., None]), np.float32)
 
 
-def evaluate(matting: Matting, data: Path, prepared: Path, names: list[str], sheets: Path | None, first: int) -> Result:
-    """Measure the sets by name; `first` photos of each, 0 for all."""
-    result: Result = {}
-    seen: list[Row] = []
-    for name in names:
-        if name == "strokes":
-            result[name] = strokes(matting, seen)
-            continue
-        rows = []
-        for row in SETS[name](matting, data, prepared):
-            rows.append(row)
-            if len(rows) == first:
-                break
-        result[name] = measure(name, rows)
-        seen += rows if name in ("selfies", "people", "pasted") else []
-        if sheets:
-            sheets.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(sheets / f"{name}.png"), sheet(rows))
-            cv2.imwrite(str(sheets / f"{name}_crops.png"), crops(rows))
-    return result
-
-
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("prepared", type=Path)
     parser.add_argument("weights", nargs="?", default="matting")
+    parser.add_argument("--answers", help="files of mattes to measure, with {set}, {folder} and {name}")
+    parser.add_argument("--where", help="only photos for which such a file exists")
+    parser.add_argument("--faces", type=Path, help="YuNet as ONNX: also measure by skin tone")
     parser.add_argument("--sheets", type=Path)
     parser.add_argument("--sets", nargs="+", default=[*SETS, "strokes"], choices=[*SETS, "strokes"])
-    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="photos of each set; 0: all")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    from hpbnet.matte import matting_by_name
-
     matting = matting_by_name(arguments.weights)
-    folders, names = (arguments.data, arguments.prepared), arguments.sets
-    print(json.dumps(evaluate(matting, *folders, names, arguments.sheets, arguments.first), indent=1))
+    answer = given(arguments.answers) if arguments.answers else answer_of(matting)
+    faces = YuNet(arguments.faces) if arguments.faces else None
+    result: Result = {}
+    seen: list[Row] = []
+    for name in arguments.sets:
+        if name == "strokes":
+            result[name] = strokes(matting, seen)
+            continue
+        cases = SETS[name](arguments.data, arguments.prepared)
+        rows = list(islice(answered(cases, answer, arguments.where, faces), arguments.first or None))
+        result[name] = measure(name, rows)
+        seen += rows if name in ("selfies", "people", "pasted") else []
+        if arguments.sheets:
+            arguments.sheets.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(arguments.sheets / f"{name}.png"), sheet(rows))
+            cv2.imwrite(str(arguments.sheets / f"{name}_crops.png"), crops(rows))
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

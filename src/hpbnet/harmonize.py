@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .affine_grid import AffineGrid
+from .baselines import Baseline
 from .color import (
     lab_to_rgb,
     masked_covariance,
@@ -152,7 +153,7 @@ def learned(network: HarmonizerNetwork) -> Harmonizer:
 class Painter:
     """A harmonizer of a network that paints a small picture: a grid fitted to it is applied at any size."""
 
-    network: HPBNet
+    network: HPBNet | Baseline
 
     def __call__(self, layers: Layers) -> AffineGrid:
         """Paint a small picture and fit a grid to it."""
@@ -160,13 +161,15 @@ class Painter:
 
     @torch.no_grad()
     def paint(self, layers: Layers) -> Tensor:
-        """Return the network's own picture after Eq. (3), background included -> [B,3,R,R].
+        """Return the network's own picture, background included -> [B,3,R,R]; HPBNet's after Eq. (3).
 
-        A network that changes the composite's colours (`residual`) has no colour drift, so Eq. (3) is not applied. It
+        An HPBNet that changes the composite's colours (`residual`) has no colour drift, so Eq. (3) is not applied. It
         also paints the mirror image, and the mean of both is closer to the truth (docs/experiments/hpbnet.md).
         """
         small = self._seen(layers)
         composite, alpha = small.composite(), small.alpha
+        if isinstance(self.network, Baseline):
+            return self.network.paint(composite, alpha)
         if not self.network.config.residual:
             picture = self.network(composite, alpha).image
             return match_color_temperature(picture, composite, alpha).clamp(0.0, 1.0)
@@ -206,7 +209,7 @@ def harmonizer_by_name(name_or_path: str | Path) -> Harmonizer:
     network = load_network(weights)
     if isinstance(network, HarmonizerNetwork):
         return learned(network)
-    if isinstance(network, HPBNet):
+    if isinstance(network, HPBNet | Baseline):
         return Painter(network)
     raise ValueError(f"{name} holds a {type(network).__name__}, which is not a harmonizer")
 

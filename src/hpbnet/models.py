@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .baselines import BASELINES
 from .checkpoint import Checkpoint, read_checkpoint
 from .errors import did_you_mean
 from .networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
@@ -25,6 +26,7 @@ NETWORKS: dict[str, tuple[Callable[[Any], nn.Module], type]] = {
     "hpbnet": (HPBNet, HPBNetConfig),
     "stylegan2": (Generator, StyleGAN2Config),
     "mobilestylegan": (MobileGenerator, MobileStyleGANConfig),
+    **BASELINES,
 }
 _KEPT = 31 << 20  # [bytes] just below the largest block that glibc learns from
 _MOST, _MOST_SCALES = 65536, 16  # numbers in a config, and how many of them a field holds

@@ -23,7 +23,9 @@ _path = click.Path(path_type=Path)
     metavar="LABEL=DIR",
     help="Folder of results made elsewhere, paired by file name. May be repeated.",
 )
-@click.option("--painted", is_flag=True, help="Also measure the pictures that painting networks (HPBNet) make.")
+@click.option(
+    "--painted", is_flag=True, help="Also measure the pictures that painting networks (HPBNet, baselines) make."
+)
 @click.option("-o", "--out", "folder", type=_path, help="Folder for rows.jsonl; by default out/evaluate-DATASET.")
 @click.option("--list", "names", type=_path, help="File that lists the composites to use, one a line.")
 @click.option("--weights", type=_path, help="Folder of metric weights; by default $HPBNET_METRIC_WEIGHTS.")

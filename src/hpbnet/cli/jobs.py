@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 from tqdm import tqdm
@@ -20,6 +20,9 @@ from tqdm import tqdm
 from ..errors import describe
 from ..files import PICTURE_SUFFIXES, stem_of
 from .parameters import Command
+
+if TYPE_CHECKING:
+    from ..light import LightingReport
 
 _TOLD = 3  # names of files that are left out
 _FORMATS = ("png", "jpg", "webp", "tif", "avif")  # image.FORMATS, which would load torch; a test compares them
@@ -60,6 +63,7 @@ class Report:
     seconds: float
     size: tuple[int, int] | None = None  # width, height [px]
     notices: tuple[str, ...] = ()
+    light: "LightingReport | None" = None  # of the scene and of the person, where a person is lit
     error: str | None = None
 
 
@@ -242,7 +246,16 @@ def _run(job: Job, make: Callable[[Job], Result], output: Output) -> Report:
     else:
         result.save(job.destination, output.format, output.quality)
     seconds = round(time.perf_counter() - started, 3)
-    return Report(str(job.sources[0]), str(job.destination), seconds, result.size[::-1], result.notices)
+    size, light = result.size[::-1], _light_of(result)
+    return Report(str(job.sources[0]), str(job.destination), seconds, size, result.notices, light)
+
+
+def _light_of(result: Result) -> "LightingReport | None":
+    from ..composition import Composition
+
+    if not isinstance(result, Composition) or result.light is None:
+        return None
+    return result.light.report()
 
 
 def _tell(line: str) -> None:

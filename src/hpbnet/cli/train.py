@@ -19,6 +19,11 @@ TASKS = {
     "hpbnet": "Train the paper's network, or its U-Net alone.",
     "matting": "Train the matting network.",
     "stylegan": "Train a StyleGAN2 generator, the prior of hpbnet.",
+    "ht": "Train HT, a method to compare with.",
+    "dovenet": "Train DoveNet, a method to compare with.",
+    "adfm": "Train ADFM, a method to compare with.",
+    "idih": "Train iDIH-HRNet18, a method to compare with.",
+    "s2crnet": "Train S2CRNet, a method to compare with.",
 }
 
 

@@ -32,7 +32,9 @@ def open_methods(
         if painted and isinstance(method.harmonizer, Painter):
             networks.append(painter_method(label + PAINTED, source + PAINTED))
     if painted and not any(isinstance(method, PainterMethod) for method in networks):
-        raise ValueError("painted: no method paints a picture of its own; choose hpbnet or a file of HPBNet weights")
+        raise ValueError(
+            "painted: no method paints a picture of its own; choose hpbnet, or weights of hpbnet or of a baseline"
+        )
     return networks + [folder_method(label, Path(folder), dataset) for label, folder in map(_split_output, outputs)]
 
 

@@ -4,7 +4,7 @@ Reading a light is one thing (`scene.py`, `person.py`: pictures -> `Light`), app
 and the person's surface -> `AffineGrid`). Knows nothing of harmonizers; a harmonizer mends the photo, this lights it.
 """
 
-from .apply import Lighting, Surface, light_person, relight_ratio, shade_ratio, shared_light, surface
+from .apply import Lighting, LightingReport, Surface, light_person, relight_ratio, shade_ratio, shared_light, surface
 from .person import person_light
 from .scene import scene_light
 from .value import Light, LightReport, lamp_light
@@ -13,6 +13,7 @@ __all__ = [
     "Light",
     "LightReport",
     "Lighting",
+    "LightingReport",
     "Surface",
     "lamp_light",
     "light_person",

@@ -13,14 +13,22 @@ from ..options import ColorOptions, Lamp, parse_lamp
 from ..relight import estimate_normals, shade
 from .person import person_light
 from .scene import scene_light, smooth_each
-from .value import Light, brightness, lamp_light
+from .value import Light, LightReport, brightness, lamp_light
 
 CELLS = 48  # of the grid along the longer side: a nose or a neck of a half-length portrait is two cells wide
-_SEEN = 384  # [px] shorter side from which pictures are thinned before they are averaged
+_SEEN = 192  # [px] shorter side from which pictures are thinned before they are averaged
 _GAMMA = 2.2
 _KNEE = 0.8  # sRGB above which a brighter person approaches white smoothly
 _DARKER, _LIGHTER, _TINT = 1.3, 0.7, 0.8  # natural logarithms approached, never reached, of the ratio of light
-_LAMP_EXPOSURE = 0.5  # share of what a lamp adds to the person's brightness that a camera takes off again
+_LAMP_EXPOSURE = 0.8  # share of what a lamp adds to the person's brightness that a camera takes off again
+
+
+@dataclass(frozen=True)
+class LightingReport:
+    """The lights of a scene and of its person, in numbers."""
+
+    scene: LightReport  # as far as a photo of the scene shows it
+    person: LightReport  # before the change
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,10 @@ class Lighting:
     scene: Light
     person: Light
     grid: AffineGrid  # diagonal, one luma cell
+
+    def report(self) -> LightingReport:
+        """Return both lights in numbers that people read."""
+        return LightingReport(self.scene.report(), self.person.report())
 
 
 @dataclass(frozen=True)
@@ -106,18 +118,17 @@ def surface(layers: Layers) -> Surface:
     height, width = layers.size
     scale = CELLS / max(height, width)
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    alpha = F.interpolate(layers.alpha, size, mode="area")
-    colors = F.interpolate(layers.foreground * layers.alpha, size, mode="area")
-    filled = _filled(colors, alpha)
+    cells = layers.resize(*size)
+    filled = _filled(cells.foreground * cells.alpha, cells.alpha)
     top, left, bottom, right = box_of(layers.alpha, 0.02)
-    normals = torch.zeros(len(alpha), 3, *size)
+    normals = torch.zeros(len(cells.alpha), 3, *size)
     normals[:, 1] = -1.0
     if bottom > top and right > left:
         part = slice(top, bottom), slice(left, right)
         inside = layers.alpha[:, :, *part]
         found = estimate_normals(_filled(layers.foreground[:, :, *part] * inside, inside), inside)
         normals = _placed(found, (top, left, bottom, right), (height, width), size)
-    return Surface(normals, filled, alpha, _peak(layers.foreground * layers.alpha, filled))
+    return Surface(normals, filled, cells.alpha, _peak(layers.foreground, filled))
 
 
 def _placed(normals: Tensor, box: tuple[int, int, int, int], canvas: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -181,4 +192,5 @@ def _common(own: Tensor, goal: Tensor) -> Tensor:
 def _thinned(layers: Layers) -> Layers:
     """Leave out pixels of large layers: what is read of them is smooth."""
     step = max(1, min(layers.size) // _SEEN)
-    return Layers(*(image[:, :, ::step, ::step] for image in (layers.foreground, layers.alpha, layers.background)))
+    parts = layers.foreground, layers.alpha, layers.background
+    return Layers(*(image[:, :, ::step, ::step].contiguous() for image in parts))

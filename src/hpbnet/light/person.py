@@ -1,7 +1,7 @@
 """The light that a portrait has by now, read from the person alone.
 
 Colour: skin and weakly coloured pixels, against what they show under white light. Level: the brightest tenth.
-Direction: the slope of log luminance over the surface's normals. All three are shrunk towards a plain light, for people differ.
+Direction: the slope of log luminance over the normals. All are shrunk towards a plain light, for people differ.
 """
 
 import torch

@@ -9,20 +9,24 @@ pixel's brightness counts as it is; its colour counts as far as such a colour li
 The constants were set by looking at composites and by the guards in tests/test_light.py (docs/experiments/light.md).
 """
 
+import functools
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..color import luma, srgb_to_linear
+from ..color import LUMA, luma, srgb_to_linear
 from ..relight import sh_basis, smooth
 from .value import Light
 
 SIDE = 48  # [px] longer side of the picture that the light is read from
+_FINER = 3  # times that, at which the picture is brought into linear light
 _GREY = 0.16  # mean luminance of a scene in which a person is exposed as usual
-_LEVEL, _COLOR, _DIRECTION = 0.33, 0.7, 0.75  # powers: how much of the scene's light a camera leaves in a picture
-_LEVELS = (0.5, 1.0)
+_COLOR, _DIRECTION = 1.0, 0.85  # powers: how much of the scene's light a camera leaves in a picture
+_LEVEL, _DARKEST = (0.25, 0.37), (0.56, 0.45)  # likewise, and its least: without and with something bright in sight
+_SOURCES = (0.03, 0.15)  # luminance that a twentieth of a picture exceeds where nothing is bright, and where it is
+_FAINT_TINT, _FAINT_DIRECTION = 0.15, 0.12  # so much of each [natural logarithms; share of the mean] may mean nothing
 _DARK, _DAY = 0.03, 0.15  # mean luminance of scenes that are dark, and that are not
 _FLOOR = 0.004  # added to radiance, so that dark pixels have no strong colour
 _DIRECTIONS = 256
@@ -51,10 +55,19 @@ def scene_light(
     logs = light[:, 0] / light[:, 0].mean(1, keepdim=True).clamp_min(1e-4)
     mean = light[:, :1].clamp_min(1e-4)
     shape = _DIRECTION * light[:, 1:] / mean
+    shape = shape * _certain(shape.square().sum((1, 2), keepdim=True) / 3, _FAINT_DIRECTION)
     tint = _COLOR * logs.clamp_min(1e-3).log()
-    tint = tint - (tint @ torch.tensor([0.2126, 0.7152, 0.0722]))[:, None]
-    level = ((bright.view(-1, 1) / _GREY) ** _LEVEL).clamp(*_LEVELS)
-    return Light.of(level.log() + tint, shape)
+    tint = tint - (tint @ torch.tensor(LUMA))[:, None]
+    tint = tint * _certain(tint.square().sum(1, keepdim=True), _FAINT_TINT)
+    return Light.of(_level(grey, bright).log() + tint, shape)
+
+
+def _level(grey: Tensor, bright: Tensor) -> Tensor:
+    """How bright a person would be [B,1]; a dark picture that shows nothing bright may be a backdrop, not a night."""
+    peak = grey.flatten(1).quantile(0.95, dim=1, keepdim=True)
+    night = _step(peak.log2(), *(math.log2(value) for value in _SOURCES))
+    power, least = (low + night * (high - low) for low, high in (_LEVEL, _DARKEST))
+    return ((bright.view(-1, 1) / _GREY) ** power).clamp_max(1.0).maximum(least)
 
 
 def shown_light(linear: Tensor, dark: Tensor) -> Tensor:
@@ -95,6 +108,7 @@ def _irradiance(radiance: Tensor, person: Tensor) -> Tensor:
     return torch.einsum("bcn,nk->bkc", seen, basis) * (4 * math.pi / len(directions)) * 0.28209479
 
 
+@functools.cache
 def _sphere() -> Tensor:
     """Directions [N,3] spread evenly over the sphere (a Fibonacci lattice)."""
     index = torch.arange(_DIRECTIONS) + 0.5
@@ -109,7 +123,9 @@ def _reduced(background: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
     height, width = alpha.shape[2:]
     scale = min(1.0, SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    return F.interpolate(srgb_to_linear(background), size, mode="area"), F.interpolate(alpha, size, mode="area")
+    block = max(1, max(height, width) // (_FINER * SIDE))
+    middle = F.avg_pool2d(background, block)  # a power for each pixel would take long
+    return F.interpolate(srgb_to_linear(middle), size, mode="area"), F.interpolate(alpha, size, mode="area")
 
 
 def _without_person(linear: Tensor, weight: Tensor) -> Tensor:
@@ -132,6 +148,11 @@ def smooth_each(image: Tensor, sigma: float) -> Tensor:
 def _darkness(bright: Tensor) -> Tensor:
     """1 where a scene of a mean luminance is dark, 0 by day."""
     return 1 - _step(bright.log2(), math.log2(_DARK), math.log2(_DAY))
+
+
+def _certain(square: Tensor, faint: float) -> Tensor:
+    """How far to trust what has a size, given squared: half where it is as small as what means nothing."""
+    return square / (square + faint**2)
 
 
 def _step(value: Tensor, low: float, high: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from .colors import blur_fusion, estimate_foreground, spread_colors
 from .looks import estimate_alpha
-from .mattings import ForeignMatting, Matting, NetworkMatting, matte, matting_by_name
+from .mattings import ForeignMatting, Matting, NetworkMatting, made_quick, matte, matting_by_name
 from .people import (
     LEAST_COVERAGE,
     MOST_COVERAGE,
@@ -28,6 +28,7 @@ __all__ = [
     "estimate_foreground",
     "guided_coefficients",
     "keep_people",
+    "made_quick",
     "matte",
     "matte_notices",
     "matting_by_name",

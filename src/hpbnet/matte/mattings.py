@@ -1,13 +1,19 @@
 """Mattings by name, and the verb: portrait -> foreground and alpha."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import did_you_mean
-from ..models import embedded, load_network
+from ..models import embedded, load_network, native_bfloat16
 from ..networks.matting import MattingNetwork
 from ..onnx_matting import PUBLISHED, OnnxMatting, load_onnx_matting, names_onnx
 from .colors import estimate_foreground
@@ -26,7 +32,32 @@ class NetworkMatting:
 
     def __call__(self, portrait: Tensor, hint: Tensor | None = None) -> Tensor:
         """Estimate alpha [1,1,H,W] of a portrait [1,3,H,W], told by a hint [1,1,H,W]: 1 keep, -1 remove, 0 unknown."""
-        return estimate_alpha(self.network, portrait, hint)
+        return estimate_alpha(self._quick, portrait, hint)
+
+    @cached_property
+    def _quick(self) -> nn.Module:
+        return made_quick(self.network)
+
+
+def made_quick(network: nn.Module) -> nn.Module:
+    """Return a matting network laid out for speed; in bfloat16 where the processor has it: twice as fast, alpha +-0.01.
+
+    The network itself is left as it is; one of another kind is returned.
+    """
+    if not isinstance(network, MattingNetwork):
+        return network
+    quick = _folded(copy.deepcopy(network)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return cast(nn.Module, quick.bfloat16() if native_bfloat16() else quick)
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """Fold batch normalisation into the convolutions before it; changes the network that is given."""
+    for stage in network.modules():
+        if isinstance(stage, nn.Sequential):
+            for index, (first, second) in enumerate(pairwise(stage)):
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    stage[index], stage[index + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return network
 
 
 @dataclass(frozen=True)

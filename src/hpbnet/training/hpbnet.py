@@ -11,26 +11,23 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..checkpoint import read_foreign_tensors
 from ..color_temperature import match_color_temperature
 from ..disturb import adjust_white_balance, paste
 from ..fetch import Checksum, cache_folder, fetch
 from ..harmonize import Painter
-from ..metrics import mse, psnr
 from ..networks.hpbnet import HPBNet, HPBNetConfig, grow
 from ..networks.perceptual import VggFeatures, load_frozen, vgg19
 from ..networks.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from ..settings import setting
-from ..synthesis.draws import happens, seeded, uniform, whole
+from ..synthesis.draws import uniform, whole
 from ..synthesis.pool import Pool
-from ..synthesis.recipe import PAPER
 from ..triplet import Triplet
-from .composites import crop, renew
-from .config import FROM_ZERO, MANY, WEIGHT, TrainConfig
+from .composites import crop
+from .config import FROM_ZERO, MANY, WEIGHT
+from .items import Comparison, Items, PoolTraining, resized
 from .losses import Features, Perceptual, discriminator_loss, hpbnet_loss, r1_penalty
 from .optimise import Ema, autocast, descend, learning_rate, set_learning_rate
 from .run import Progress, Release, Stateful, begin_run
@@ -43,14 +40,9 @@ SHEET = 6  # items on a sheet
 
 
 @dataclass(frozen=True)
-class HPBNetTraining(TrainConfig):
-    """What an HPBNet run needs to know; `data` is a pool of items (`synthesis/shards.py`). Defaults are the paper's."""
+class HPBNetTraining(PoolTraining):
+    """What an HPBNet run needs to know. Defaults are the paper's."""
 
-    data: str = setting(
-        "", "Pools that `hpbnet synthesize --pool` made, one or several below a folder.", None, "FOLDER"
-    )
-    validation: str = setting("", "Pool of validation portraits; no validation without it.", None, "FOLDER")
-    validation_items: int = setting(64, "Items to validate on.", MANY)
     start: str = setting("", "HPBNet weights to begin with; enlarged if their resolution is lower.", None, "FILE")
     prior: str = setting("", "Weights of a StyleGAN2 generator, which set the generator's sizes.", None, "FILE")
     discriminator: str = setting("", "Weights of its discriminator; a new one without it.", None, "FILE")
@@ -73,7 +65,6 @@ class HPBNetTraining(TrainConfig):
     adversarial: Literal["non-saturating", "printed"] = setting("non-saturating", "Eq. (2) as printed saturates.")
     r1_gamma: float = setting(10.0, "Weight of R1 on the discriminator; assumed.", WEIGHT)
     r1_every: int = setting(16, "Steps between R1 penalties; assumed.", MANY)
-    flips: bool = setting(True, "Mirror half of the items.")
     crops: bool = setting(
         False, "Augment by cropping, rotating and stretching, against overfitting on few portraits; ours."
     )
@@ -104,6 +95,20 @@ class HPBNetTraining(TrainConfig):
             residual=self.residual,
             concatenate=self.concatenate,
         )
+
+    def cut(self, item: Triplet, draw: torch.Generator) -> Triplet:
+        """Bring an item to the network's resolution, or a part of it."""
+        if not self.crops:
+            return super().cut(item, draw)
+        return crop(item, self.resolution, np.random.default_rng(whole(2**31, draw)), turned=0.5)
+
+    def augment(self, item: Triplet, draw: torch.Generator) -> Triplet:
+        """Mirror an item, and balance its white anew, as in section 4.1."""
+        composite, mask, truth = super().augment(item, draw)
+        if self.white_balance:
+            gains = torch.tensor([[uniform(self.gains, draw) for _ in range(3)]])
+            composite, truth = (adjust_white_balance(image, gains) for image in (composite, truth))
+        return Triplet(composite, mask, truth)
 
 
 def train_hpbnet(config: HPBNetTraining, directory: Path, progress: Progress | None = None) -> Path:
@@ -173,47 +178,6 @@ def train_hpbnet(config: HPBNetTraining, directory: Path, progress: Progress | N
                 run.show(step, pictures)
             run.checkpoint(step)
     return run.weights
-
-
-class Items(Dataset[Triplet]):
-    """Endless items of a pool, augmented as in section 4.1; item k depends on (seed, k) alone.
-
-    Those of the `relit` recipe give their light to a new item of the `paper` recipe each time.
-    """
-
-    def __init__(self, pool: Pool, config: HPBNetTraining) -> None:
-        self.pool, self.config = pool, config
-
-    def __getitem__(self, index: int) -> Triplet:
-        """Read item `index`: every item of the pool comes once in each round."""
-        turn, place = divmod(index, len(self.pool))
-        order = torch.randperm(len(self.pool), generator=seeded(self.config.seed, "round", turn))
-        chosen, draw = int(order[place]), seeded(self.config.seed, "augment", index)
-        item = self._to_resolution(self.pool[chosen], draw)
-        if self.pool.recipes[chosen] == "relit":
-            reference = resized(self.pool[whole(len(self.pool), draw)], self.config.resolution)
-            item = renew(item, reference, PAPER, draw)
-        if self.config.flips and happens(0.5, draw):
-            item = item.map(lambda image: image.flip(3))
-        if self.config.white_balance:
-            gains = torch.tensor([[uniform(self.config.gains, draw) for _ in range(3)]])
-            composite, truth = (adjust_white_balance(image, gains) for image in (item.composite, item.truth))
-            item = Triplet(composite, item.mask, truth)
-        return item.to_bytes()
-
-    def _to_resolution(self, item: Triplet, draw: torch.Generator) -> Triplet:
-        """Bring an item to the network's resolution, or a part of it."""
-        if not self.config.crops:
-            return resized(item, self.config.resolution)
-        return crop(item, self.config.resolution, np.random.default_rng(whole(2**31, draw)), turned=0.5)
-
-
-def resized(item: Triplet, resolution: int) -> Triplet:
-    """Bring square images [1,C,S,S] to a resolution."""
-    if item.composite.shape[-1] == resolution:
-        return item
-    size = (resolution, resolution)
-    return item.map(lambda x: F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False))
 
 
 def build_network(config: HPBNetTraining) -> HPBNet:
@@ -302,7 +266,7 @@ def validate(
     """
     probe = HPBNet(sizes).to(device).eval()
     probe.load_state_dict(ema.shadow)
-    rows: list[Tensor] = []
+    comparison = Comparison("painted", "pasted", "lifted")
     shown: list[Tensor] = []
     for index in torch.linspace(0, len(pool) - 1, min(config.validation_items, len(pool))).long().tolist():
         item = resized(pool[index], config.resolution).map(lambda image: image.to(device))
@@ -313,12 +277,7 @@ def validate(
         corrected = match_color_temperature(painted, composite, mask).clamp(0, 1) if drifts else painted
         pasted = paste(corrected, mask, composite)
         lifted = item.layers.recolor(Painter(probe).lift(item.layers, corrected)).composite()
-        results = (composite, painted, pasted, lifted)
-        rows.append(torch.stack([torch.stack([mse(x, truth), psnr(x, truth)]) for x in results])[:, :, 0])  # [4,2]
+        comparison.add(item, painted, pasted, lifted)
         if len(shown) < 5 * SHEET:
             shown += [composite, answer.estimates[-1].clamp(0, 1), painted, lifted, truth]
-    before, *after = torch.stack(rows).mean(dim=0).tolist()
-    values: dict[str, float] = {}
-    for name, (error, decibels) in zip(("painted", "pasted", "lifted"), after, strict=True):
-        values |= {f"{name}_ratio": error / before[0], f"{name}_gain": decibels - before[1]}
-    return values, sheet(shown, columns=5)
+    return comparison.values, sheet(shown, columns=5)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from .baselines import TRAININGS, train_baseline
 from .config import TrainConfig
 from .harmonizer import HarmonizerTraining, train_harmonizer
 from .hpbnet import HPBNetTraining, train_hpbnet
@@ -32,6 +33,7 @@ TASKS: dict[str, Task[Any]] = {
     "hpbnet": Task(HPBNetTraining, train_hpbnet),
     "matting": Task(MattingTraining, train_matting),
     "stylegan": Task(StyleGANTraining, train_stylegan),
+    **{training.name: Task(training, train_baseline) for training in TRAININGS},
 }
 
 

@@ -5,10 +5,8 @@ looks at the whole. Knows how a matte is made steady without trails: it is blend
 picture stands still.
 """
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from math import exp, sqrt
 from typing import cast
 
@@ -16,12 +14,10 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..affine_grid import Window
 from ..matte import guided_coefficients, snap_alpha, spread_colors
-from ..models import native_bfloat16
-from ..networks.matting import NO_PREVIOUS, MattingNetwork
+from ..networks.matting import NO_PREVIOUS
 from .pixels import Floats, Pixels, greatest, resize, shrink, to_unit
 
 NETWORK_PIXELS = 256 * 256  # that the network sees of the person's part of a frame; at 224 it lost a signer's head
@@ -113,27 +109,6 @@ def _grown(box: tuple[float, float, float, float], share: float, size: tuple[int
 
 def _area(window: Window) -> int:
     return (window[2] - window[0]) * (window[3] - window[1])
-
-
-def made_quick(network: nn.Module) -> nn.Module:
-    """Return a matting network laid out for speed; in bfloat16 where the processor has it: twice as fast, alpha +-0.01.
-
-    The network itself is left as it is; one of another kind is returned.
-    """
-    if not isinstance(network, MattingNetwork):
-        return network
-    quick = _folded(copy.deepcopy(network)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return cast(nn.Module, quick.bfloat16() if native_bfloat16() else quick)
-
-
-def _folded(network: nn.Module) -> nn.Module:
-    """Fold batch normalisation into the convolutions before it; changes the network that is given."""
-    for stage in network.modules():
-        if isinstance(stage, nn.Sequential):
-            for index, (first, second) in enumerate(pairwise(stage)):
-                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                    stage[index], stage[index + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
-    return network
 
 
 @torch.inference_mode()

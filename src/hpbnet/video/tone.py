@@ -113,9 +113,12 @@ class Toner:
             )
         weight = 1 - exp(-seconds / self.pace.grid_seconds) if self.pace.grid_seconds > 0 else 1.0
         light = follow(light, scene, state.gain, seconds, weight)
-        if state.shine is not None and state.shine_target is not None:
-            state = replace(state, shine=state.shine.lerp(state.shine_target, weight))
-        return replace(state, grid=state.grid.lerp(state.target, weight), light=light)
+        shine = state.shine_target if state.shine is None else _moved(state.shine, state.shine_target, weight)
+        return replace(state, grid=state.grid.lerp(state.target, weight), shine=shine, light=light)
+
+
+def _moved(grid: AffineGrid, target: AffineGrid | None, weight: float) -> AffineGrid | None:
+    return None if target is None else grid.lerp(target, weight)
 
 
 def small_layers(person: TrackedPerson, place: FrameWindow, background: Pixels) -> Layers:

@@ -12,13 +12,12 @@ import torch
 
 from ..affine_grid import Window
 from ..image.picture import to_planes
-from ..matte import LEAST_COVERAGE, Matting, NetworkMatting, check_coverage
+from ..matte import LEAST_COVERAGE, Matting, NetworkMatting, check_coverage, made_quick
 from .cutout import (
     LOOK_PIXELS,
     TrackedPerson,
     estimate_matte,
     find_region,
-    made_quick,
     move_matte,
     person_of_alpha,
     reduce,
