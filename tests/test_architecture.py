@@ -13,7 +13,7 @@ LEVELS = [
     {"files", "errors", "color"},
     {"image", "checkpoint", "metrics", "affine_grid", "networks", "baselines", "settings", "fetch"},
     {"layers", "options", "models", "color_temperature", "onnx_matting", "relight"},
-    {"matte", "harmonize", "light", "disturb", "finish", "framing", "convert", "recipe", "triplet"},
+    {"matte", "harmonize", "light", "disturb", "finish", "framing", "convert", "recipe", "triplet", "shadow"},
     {"synthesis", "video", "composition"},
     {"pipeline", "webcam", "training", "evaluation", "export"},
     {"web"},

@@ -230,6 +230,12 @@ def test_a_look_at_the_edge_changes_nothing_away_from_it() -> None:
     assert closer.alpha.min() >= 0 and closer.alpha.max() <= 1
 
 
+def test_a_look_that_is_not_sure_of_people_is_not_made_surer() -> None:
+    portrait = (0.48 + 0.04 * disc(300)).expand(1, 3, 300, 300).contiguous()
+    seen = look(Disc(), portrait, (0, 0, 300, 300), (64, 64))
+    assert 0.5 < seen.alpha.max() < 0.9 and look_at_edge(Contrary(), seen) is seen
+
+
 def test_a_look_at_the_edge_keeps_what_a_hint_changed() -> None:
     portrait = disc(300).expand(1, 3, 300, 300).contiguous()
     plain = look(Disc(), portrait, (0, 0, 300, 300), (64, 64))

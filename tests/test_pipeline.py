@@ -144,6 +144,7 @@ CHANGES = {
     "light_wrap": 0.7,
     "grain": 0.0,
     "softness": 1.0,
+    "shadow": 0.8,  # tests/test_shadow.py: it needs feet
     "person": "2",  # below: it needs two people
 }
 
@@ -155,7 +156,7 @@ def test_every_option_is_exercised() -> None:
     assert CHANGES.keys() == ComposeOptions.__dataclass_fields__.keys()
 
 
-@pytest.mark.parametrize("name", sorted(CHANGES.keys() - FINISHES - {"person"}))
+@pytest.mark.parametrize("name", sorted(CHANGES.keys() - FINISHES - {"person", "shadow"}))
 def test_option_changes_the_picture(pipeline: Pipeline, name: str) -> None:
     base: dict[str, object] = {"mask": MASK} | ({"size": (72, 72)} if name == "fit" else {})
     plain = pipeline(PORTRAIT, BACKGROUND, **base)

@@ -16,6 +16,7 @@ from hpbnet.affine_grid import AffineGrid
 from hpbnet.cli import main
 from hpbnet.image.picture import to_planes, to_samples
 from hpbnet.layers import Layers
+from hpbnet.matte import Matting
 from hpbnet.options import ClipOptions, ComposeOptions, HarmonizeOptions, LiveOptions, MatteOptions, VideoOptions
 from hpbnet.pipeline import Pipeline
 
@@ -24,6 +25,7 @@ av = pytest.importorskip("av", reason="PyAV is not installed")
 GENERATOR = np.random.default_rng(5)
 Y, X = np.mgrid[:120, :96]
 MASK = np.clip(20 - 20 * np.hypot((X - 48) / 28, (Y - 90) / 66), 0, 1).astype(np.float32)
+FIGURE = np.clip(20 - 20 * np.hypot((X - 48) / 38, (Y - 55) / 50), 0, 1).astype(np.float32)  # cut nowhere
 PORTRAIT = np.stack([90 + X, 200 - Y, 120 + 0 * X], axis=2).astype(np.uint8)
 SCENE = np.repeat(np.repeat(GENERATOR.integers(60, 256, (9, 12, 3), dtype=np.uint8), 16, 0), 16, 1)  # 144x192
 SCENE = np.clip(SCENE + GENERATOR.normal(0, 8, SCENE.shape), 0, 255).astype(np.uint8)  # a grainy scene
@@ -36,6 +38,7 @@ PLACED: dict[str, object] = {
     "scale": 0.4,
     "x": 0.3,
     "y": 0.8,
+    "shadow": 0.9,
     "strength": 0.3,
     "light": 0.0,
     "lamp": "60,20,#ff8800,2",
@@ -51,8 +54,16 @@ def dim(layers: Layers) -> AffineGrid:
     return AffineGrid.uniform(torch.diag(torch.tensor([0.6, 0.8, 0.7]))[None] @ torch.eye(3, 4))
 
 
-def white_is_a_person(portrait: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(MASK)[None, None].to(portrait)
+def mask_for(name: str) -> np.ndarray:
+    """A shadow needs a lower edge that the photo does not cut."""
+    return FIGURE if name == "shadow" else MASK
+
+
+def matting_for(name: str) -> Matting:
+    def white_is_a_person(portrait: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(mask_for(name))[None, None].to(portrait)
+
+    return white_is_a_person
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +108,9 @@ def test_every_field_is_walked() -> None:
 def test_a_field_means_the_same_in_a_picture_and_in_a_video(name: str, scene_clip: Path) -> None:
     pipeline = Pipeline(dim)
     fields = NEEDED.get(name, {}) | {name: PLACED[name]}
-    composition = pipeline(PORTRAIT, SCENE, mask=MASK, grain=0.0, **fields)
-    plain = pipeline(PORTRAIT, SCENE, mask=MASK, grain=0.0, **NEEDED.get(name, {}))
-    frame = next(pipeline.frames(PORTRAIT, scene_clip, mask=MASK, follow=0.0, **fields))
+    composition = pipeline(PORTRAIT, SCENE, mask=mask_for(name), grain=0.0, **fields)
+    plain = pipeline(PORTRAIT, SCENE, mask=mask_for(name), grain=0.0, **NEEDED.get(name, {}))
+    frame = next(pipeline.frames(PORTRAIT, scene_clip, mask=mask_for(name), follow=0.0, **fields))
     picture = to_samples(composition.image).astype(int)
     least = 0.2 if name == "light" else 0.5  # of 255; the scene's light is a plain one
     assert composition.image.shape != plain.image.shape or np.abs(picture - to_samples(plain.image)).mean() > least
@@ -113,7 +124,7 @@ def test_a_field_means_the_same_in_a_video_and_live(name: str, scene_clip: Path,
     from hpbnet.webcam import run_webcam
 
     fields = NEEDED.get(name, {}) | {name: PLACED[name]}
-    pipeline = Pipeline(dim, white_is_a_person)
+    pipeline = Pipeline(dim, matting_for(name))
     frame = next(pipeline.frames(person_clip, SCENE, size=fields.pop("size", (192, 144)), **fields))
     fields = NEEDED.get(name, {}) | {name: PLACED[name]}
     shown: list[np.ndarray] = []
@@ -140,7 +151,7 @@ def test_a_field_means_the_same_in_a_video_and_live(name: str, scene_clip: Path,
             pass
 
     options = LiveOptions(**({"size": (192, 144)} | fields))  # type: ignore[arg-type]
-    run_webcam(Camera(), SCENE, lambda size: [Screen()], dim, white_is_a_person, options)
+    run_webcam(Camera(), SCENE, lambda size: [Screen()], dim, matting_for(name), options)
     assert np.abs(shown[0].astype(int) - frame.pixels).max() <= 1
 
 
@@ -149,7 +160,11 @@ def test_a_field_means_the_same_in_python_and_for_a_folder(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder, picture in (("in", PORTRAIT), ("masks", np.rint(MASK * 255).astype(np.uint8)), ("scenes", SCENE)):
+    for folder, picture in (
+        ("in", PORTRAIT),
+        ("masks", np.rint(mask_for(name) * 255).astype(np.uint8)),
+        ("scenes", SCENE),
+    ):
         (tmp_path / folder).mkdir()
         Image.fromarray(picture).save(tmp_path / folder / "ann.png")
     fields = NEEDED.get(name, {}) | {name: (PLACED | FINISHED)[name]}
@@ -189,5 +204,5 @@ def test_a_video_never_replaces_its_own_source(scene_clip: Path, person_clip: Pa
     with pytest.raises(ValueError, match="would be overwritten by its own result"):
         Pipeline(dim).video(PORTRAIT, scene_clip, scene_clip, mask=MASK)
     with pytest.raises(ValueError, match="would be overwritten by its own result"):
-        Pipeline(dim, white_is_a_person).matte_video(person_clip, person_clip)
+        Pipeline(dim, matting_for("x")).matte_video(person_clip, person_clip)
     assert (scene_clip.read_bytes(), person_clip.read_bytes()) == before

@@ -82,6 +82,44 @@ def test_the_background_is_untouched_where_nobody_is() -> None:
     assert (picture[alpha == 0] == scene[alpha == 0]).all()
 
 
+def test_a_whole_figure_throws_a_shadow_and_the_rest_of_the_background_is_untouched() -> None:
+    scene = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    alpha = np.zeros((HEIGHT, WIDTH), np.float32)
+    alpha[HEIGHT // 4 : 3 * HEIGHT // 4, 2 * WIDTH // 5 : 3 * WIDTH // 5] = 1
+    steps = composer(IDENTITY, shadow=1.0)
+    picture, _ = steps(person(), scene, ComposerState(), 0.0, alpha)
+    below = slice(3 * HEIGHT // 4, 3 * HEIGHT // 4 + 2), slice(2 * WIDTH // 5, 3 * WIDTH // 5)
+    assert picture[below].mean() < 0.9 * scene[below].mean() and (picture <= scene)[alpha == 0].all()
+    assert (picture[: HEIGHT // 4] == scene[: HEIGHT // 4]).all()
+    assert (picture[alpha == 1] == person()[alpha == 1]).all()
+
+
+@pytest.mark.parametrize("shift", [0, HEIGHT // 4])
+def test_a_person_whom_the_frame_cuts_throws_no_shadow(shift: int) -> None:
+    scene = ramp(WIDTH, HEIGHT)
+    alpha = np.zeros((HEIGHT, WIDTH), np.float32)
+    alpha[HEIGHT // 4 :, 2 * WIDTH // 5 : 3 * WIDTH // 5] = 1
+    fields: dict[str, object] = {"y": 1 - shift / HEIGHT} if shift else {}
+    dark, plain = (
+        composer(IDENTITY, shadow=amount, **fields)(person(), scene, ComposerState(), 0.0, alpha)[0]
+        for amount in (1.0, 0.0)
+    )
+    assert (dark == plain).all()
+
+
+def test_a_shadow_moves_smoothly_with_a_figure() -> None:
+    scene, frame = np.full((400, 600, 3), 200, np.uint8), np.zeros((400, 600, 3), np.uint8)
+    columns, rows = np.meshgrid(np.arange(600), np.arange(400))
+    levels = []
+    for step in range(9):
+        bottom = 300 + step / 2  # half a pixel a frame
+        alpha = np.clip(bottom - rows, 0, 1) * (np.abs(columns - 300) < 40) * (rows > 100)
+        picture, _ = composer(IDENTITY, shadow=1.0)(frame, scene, ComposerState(), 0.0, alpha.astype(np.float32))
+        levels.append(float(picture[306, 300].mean()))
+    steps = [before - after for before, after in pairwise(levels)]
+    assert levels[0] - levels[-1] > 15 and min(steps) >= 0 and max(steps) < 0.4 * (levels[0] - levels[-1])
+
+
 def test_without_a_harmonizer_the_person_keeps_its_colours() -> None:
     ((picture, _),) = play([person()], [ramp(WIDTH, HEIGHT)], composer(IDENTITY, threshold(), light=0.0))
     assert np.abs(picture[HEIGHT // 2, WIDTH // 2].astype(int) - (200, 60, 50)).max() <= 1

@@ -85,11 +85,18 @@ class Composition:
         write_bytes(path, self.encode(format or format_of(path), quality))
 
     def save_layers(self, folder: str | Path) -> None:
-        """Write foreground.png, alpha.png, background.png and grid.safetensors (`matrix`, and `light` if any)."""
+        """Write foreground.png, alpha.png, background.png and grid.safetensors (`matrix`, and `light` if any).
+
+        Where there is a shadow, also shadow.png: black with the shadow's opacity, to lie between the two.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("foreground", "alpha", "background"):
             write_picture(folder / f"{name}.png", getattr(self.layers, name), depth=self.depth)
+        (folder / "shadow.png").unlink(missing_ok=True)  # of another result that was there
+        if self.layers.shadow is not None:
+            shadow = self.layers.full_shadow()
+            write_picture(folder / "shadow.png", shadow.new_zeros(()).expand_as(shadow), shadow, self.depth)
         grids = {"matrix": self.grid.matrix.contiguous()}
         if self.light is not None:
             grids["light"] = self.light.grid.matrix.contiguous()

@@ -29,6 +29,7 @@ class Layers:
     foreground: Tensor  # [B,3,H,W] sRGB in [0,1]
     alpha: Tensor  # [B,1,H,W] straight, in [0,1]
     background: Tensor  # [B,3,H,W] sRGB in [0,1]
+    shadow: Tensor | None = None  # [1,1,h,w] opacity of a black layer on the background, reduced; None: there is none
 
     @property
     def size(self) -> tuple[int, int]:
@@ -45,20 +46,35 @@ class Layers:
             premultiplied = _enlarge(self.foreground * self.alpha, height, width)
         else:
             premultiplied, alpha, background = _average(self, height, width)
-        return Layers(_divide(premultiplied, alpha), alpha, background)
+        return Layers(_divide(premultiplied, alpha), alpha, background, self.shadow)
 
     def recolor(self, grid: AffineGrid) -> "Layers":
         """Recolour the foreground by a grid."""
         return replace(self, foreground=grid.apply(self.foreground, box_of(self.alpha, 0.0)))
 
     def composite(self) -> Tensor:
-        """Flatten to one image [B,3,H,W]: bit-equal to the background where alpha is 0, to the foreground where 1.
+        """Flatten to one image [B,3,H,W]: bit-equal to the background where alpha and shadow are 0.
 
-        Colours are blended in sRGB, the space in which mattes are estimated (docs/experiments/blending.md).
+        It is bit-equal to the foreground where alpha is 1. Colours are blended in sRGB, the space in which mattes are
+        estimated (docs/experiments/blending.md).
         """
         if torch.is_grad_enabled() and (self.foreground.requires_grad or self.alpha.requires_grad):
             return torch.lerp(self.background, self.foreground, self.alpha)
-        return torch.lerp(self.background, self.foreground, self.alpha, out=empty_like(self.background))
+        flat = torch.lerp(self.background, self.foreground, self.alpha, out=empty_like(self.background))
+        if self.shadow is not None:
+            opacity, (top, left, bottom, right) = enlarge_shadow(self.shadow, *self.size)
+            here = slice(None), slice(None), slice(top, bottom), slice(left, right)
+            opacity.addcmul_(opacity, self.alpha[here], value=-1)  # what the person leaves of it
+            flat[here].addcmul_(self.background[here], opacity, value=-1)
+        return flat
+
+    def full_shadow(self) -> Tensor:
+        """Return the shadow's opacity at the layers' size [1,1,H,W]; 0 where there is none."""
+        full = torch.from_numpy(np.zeros((1, 1, *self.size), np.float32))
+        if self.shadow is not None:
+            opacity, (top, left, bottom, right) = enlarge_shadow(self.shadow, *self.size)
+            full[:, :, top:bottom, left:right] = opacity
+        return full
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,19 @@ def box_of(alpha: Tensor, threshold: float) -> Window:
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     columns = (alpha[:, :, top:bottom].amax(dim=(0, 1, 2)) > threshold).nonzero()
     return top, int(columns[0]), bottom, int(columns[-1]) + 1
+
+
+def enlarge_shadow(shadow: Tensor, height: int, width: int) -> tuple[Tensor, Window]:
+    """Enlarge a reduced shadow [1,1,h,w] to a canvas -> the part that is not 0 [1,1,k,l], and where that lies [px]."""
+    small = shadow[0, 0].numpy()
+    top, left, bottom, right = box_of(shadow, 0.0)
+    rows, columns = height / small.shape[0], width / small.shape[1]
+    top, left = max(0, int((top - 1) * rows)), max(0, int((left - 1) * columns))
+    bottom, right = min(height, int((bottom + 1) * rows)), min(width, int((right + 1) * columns))
+    back = np.array([[1 / columns, 0, (left + 0.5) / columns - 0.5], [0, 1 / rows, (top + 0.5) / rows - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    part = cv2.warpAffine(small, back, (right - left, bottom - top), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return torch.from_numpy(part)[None, None], (top, left, bottom, right)
 
 
 def place(foreground: Tensor, alpha: Tensor, background: Tensor, placement: Placement) -> Layers:

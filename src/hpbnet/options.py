@@ -106,7 +106,7 @@ class HarmonizeOptions(ColorOptions):
 
 @dataclass(frozen=True)
 class PlacementOptions:
-    """How large the result is, and where the person stands in it."""
+    """How large the result is, where the person stands in it, and the shadow there."""
 
     size: tuple[int, int] | None = setting(
         None,
@@ -128,6 +128,7 @@ class PlacementOptions:
     y: float | None = setting(
         None, "Lower edge of the person, 0 top to 1 bottom; by default chosen automatically.", (-2, 3)
     )
+    shadow: float = setting(0.0, "How dark the person's shadow on the ground is, where the feet are in sight.", (0, 1))
 
     def __post_init__(self) -> None:
         check_settings(self)

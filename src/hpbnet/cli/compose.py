@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--layers",
     type=click.Path(path_type=Path),
-    help="Folder to also save foreground, alpha, background and colour grid in.",
+    help="Folder to also save foreground, alpha, background, shadow and colour grid in.",
 )
 @takes_limit
 @takes_mask

@@ -15,10 +15,10 @@ _path = click.Path(path_type=Path)
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Items to make.")
 @click.option(
     "--recipe",
-    type=click.Choice(["paper", "wide", "relit"]),
+    type=click.Choice(["paper", "wide", "scene", "relit"]),
     default="paper",
     show_default=True,
-    help="Kind of disturbances: the paper's, every kind, or the light alone.",
+    help="Kind of disturbances: the paper's, every kind, people not lit by their scene, or the light alone.",
 )
 @click.option("--size", type=click.IntRange(16), default=512, show_default=True, help="Side of an item [px].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed; the same seed makes the same files.")
@@ -44,6 +44,9 @@ _path = click.Path(path_type=Path)
 @click.option(
     "--lights", type=_path, help="Lights, .npz with `sh` [N,9] (DPR) or [N,9,3] (HDR); by default random lamps."
 )
+@click.option(
+    "--backgrounds", type=_path, help="Folder of scenes without people, with an index.csv, for the recipe scene."
+)
 @click.option("--pool", is_flag=True, help="Write arrays for `hpbnet train` instead of pictures.")
 @click.option("--preview", is_flag=True, help="Also write preview.png, a contact sheet.")
 @click.option(
@@ -66,6 +69,7 @@ def command(
     workers: int | None,
     engine: str,
     address: str | None,
+    backgrounds: Path | None,
     **options: object,
 ) -> None:
     """Disturb the portraits of a folder: composites, masks and truths to train and test with.
@@ -73,17 +77,27 @@ def command(
     PORTRAITS holds photos, or an index.csv (name, split, face box, ...) with images/ and alpha/.
     The same seed makes the same files, whatever the number of workers. An interrupted run is continued.
     """
+    from functools import partial
+
     from tqdm import tqdm
 
     from ..synthesis.alphas import list_portraits, read_names
     from ..synthesis.engines import Engine
+    from ..synthesis.lit import find_lit
     from ..synthesis.plan import SynthesisPlan
     from ..synthesis.shards import count_items, write_pool
     from ..synthesis.write import contact_sheet, finished, synthesize
 
     listed = read_names(names) if names else None
     usable, unusable = list_portraits(portraits, split, listed, alphas, made=folder / "alphas")
-    plan = SynthesisPlan(portraits=tuple(usable), **options)  # type: ignore[arg-type]
+    if options["recipe"] == "scene":
+        lit = find_lit(usable, backgrounds, split, folder, partial(tqdm, total=len(usable), unit="photo", leave=False))
+        click.echo(f"{len(lit.strong)} portraits and {len(lit.scenes)} scenes are in strong light", err=True)
+        plan = SynthesisPlan(portraits=lit.others, strong=lit.strong, scenes=lit.scenes, **options)  # type: ignore[arg-type]
+    elif backgrounds is not None:
+        raise ValueError(f"backgrounds are for the recipe scene; the recipe {options['recipe']} keeps the photos' own")
+    else:
+        plan = SynthesisPlan(portraits=tuple(usable), **options)  # type: ignore[arg-type]
     resources = Engine(workers, engine == "ray", address)
     skipped = set(unusable)
     stream = write_pool(plan, folder, count, resources) if pool else synthesize(plan, folder, count, resources)

@@ -109,13 +109,13 @@ def refined(seen: Look, portrait: Tensor) -> Tensor:
 def look_at_edge(network: nn.Module, seen: Look) -> Look:
     """Look at a part at twice the size, told what was seen, and correct its edge.
 
-    A part with fewer pixels is kept as it is, and so is a first look at a very long picture. What a hint changed is
-    kept, too, and the hint changes nothing elsewhere.
+    A part with fewer pixels is kept as it is, and so is a look that is not sure or a first one at a very long picture.
+    What a hint changed is kept, too, and the hint changes nothing elsewhere.
     """
     most = _MOST_EDGE_AREA * cast(int, network.config.size) ** 2
-    if seen.double is None or seen.double[0, 0].numel() > most:
-        return seen
     before = seen.alpha if seen.alone is None else seen.alone
+    if seen.double is None or seen.double[0, 0].numel() > most or not is_sure(before):
+        return seen
     told = _doubled(before)
     soft = ((before > _EDGE) & (before < 1 - _EDGE)).float()
     edge = F.interpolate(F.max_pool2d(soft, 2 * _EDGE_REACH + 1, 1, _EDGE_REACH), scale_factor=2.0)

@@ -120,7 +120,7 @@ def draw_parameters(recipe: Recipe, generator: torch.Generator, lights: Measured
     photo_gains, reference_gains = three(recipe.photo_gains, generator), three(recipe.photo_gains, generator)
     scene = happens(recipe.photo_grade, generator)
     photo_grade = draw_grade(SCENE, generator, lights.illuminants) if scene else None
-    flaw = _draw_mask_flaw(recipe, generator) if happens(recipe.mask_flaw, generator) else None
+    flaw = draw_mask_flaw(recipe, generator) if happens(recipe.mask_flaw, generator) else None
     if happens(recipe.unchanged, generator):
         return Parameters(photo_gains, reference_gains, photo_grade, strength=0.0, mask_flaw=flaw)
     transfer, light = choose(recipe.transfer, generator), choose(recipe.light, generator)
@@ -197,7 +197,8 @@ def _draw_capture(recipe: Recipe, generator: torch.Generator) -> Capture:
     return Capture(kind, uniform(amounts[kind], generator), whole(2**31, generator))
 
 
-def _draw_mask_flaw(recipe: Recipe, generator: torch.Generator) -> MaskFlaw:
+def draw_mask_flaw(recipe: Recipe, generator: torch.Generator) -> MaskFlaw:
+    """Draw a flaw of the mask."""
     kinds = ("grown", "shrunk", "blurred", "hard", "hole")
     kind = choose([(kind, 1.0) for kind in kinds], generator)
     x, y = uniform((0.2, 0.8), generator), uniform((0.2, 0.9), generator)

@@ -4,12 +4,12 @@ Item k depends on the plan and k alone, so that workers, engines and interruptio
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,13 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..image import read_picture
 from ..relight import DPR_SCALE, Relighter, builtin_relighter, dpr_relighter, load_dpr, panorama_light
+from ..triplet import Triplet
 from .draws import seeded, whole
-from .item import MeasuredLights, SourcePhotos, SynthesizedItem, make_item
+from .item import MeasuredLights, SourcePhotos, make_item
 from .portraits import Box, Portrait, Square, random_portrait, read_square
-from .recipe import RECIPES
+from .recipe import LIT, NAMES, RECIPES
+from .scene import draw_scene, make_scene_item
 
 REFERENCE_SIZE = 128  # [px] enough for the reference's colour statistics
+Thing = TypeVar("Thing")
 _ATTEMPTS = 20  # photos tried for one item before it is given up
 _STRIDE = 16  # [px] sizes the relighting network can take
 
@@ -39,10 +43,14 @@ class SynthesisPlan:
     seed: int = 0
     illuminants: Path | None = None  # .npy [N,3] measured lights, rgb
     lights: Path | None = None  # .npz with `sh`: [N,9] grey lights as DPR's, or [N,9,3] panoramas
+    strong: tuple[Portrait, ...] = ()  # portraits in strong light, and
+    scenes: tuple[Path, ...] = ()  # scenes in strong light, for the recipe `scene`
 
     def __post_init__(self) -> None:
-        if self.recipe not in RECIPES:
-            raise ValueError(f"no recipe {self.recipe!r}; there are: {', '.join(RECIPES)}")
+        if self.recipe not in NAMES:
+            raise ValueError(f"no recipe {self.recipe!r}; there are: {', '.join(NAMES)}")
+        if self.recipe == LIT.name and not (self.strong and self.scenes):
+            raise ValueError("the recipe scene needs portraits and backgrounds in strong light: give backgrounds")
         if self.size < _STRIDE or self.size % _STRIDE:
             raise ValueError(f"size {self.size} is not a multiple of {_STRIDE} px")
         if len({portrait.name for portrait in self.portraits}) < 2:
@@ -50,16 +58,24 @@ class SynthesisPlan:
 
     def summary(self) -> dict[str, object]:
         """Return what decides the items, in plain values: two plans with the same summary make the same items."""
-        names = "\n".join(sorted(portrait.name for portrait in self.portraits))
+        lit = {}
+        if self.recipe == LIT.name:
+            lit = {
+                "strong": len(self.strong),
+                "strong_key": _key(portrait.name for portrait in self.strong),
+                "scenes": len(self.scenes),
+                "scenes_key": _key(path.name for path in self.scenes),
+            }
         return {
             "recipe": self.recipe,
             "relighter": self.relighter.partition(":")[0],
             "size": self.size,
             "seed": self.seed,
             "portraits": len(self.portraits),
-            "portraits_key": seeded(names).initial_seed(),
+            "portraits_key": _key(portrait.name for portrait in self.portraits),
             "illuminants": self.illuminants.name if self.illuminants else None,
             "lights": self.lights.name if self.lights else None,
+            **lit,
         }
 
 
@@ -81,6 +97,8 @@ def make(plan: SynthesisPlan, index: int) -> MadeItem:
     Raises:
         ValueError: none of many photos could be used.
     """
+    if plan.recipe == LIT.name:
+        return _make_scene(plan, index)
     generator, skipped = seeded(plan.seed, index), list[str]()
     anyone = (plan.portraits[whole(len(plan.portraits), generator)] for _ in repeat(None))
     photo = _first_usable(chain([scheduled_portrait(plan, index)], anyone), plan.size, generator, skipped)
@@ -93,16 +111,41 @@ def make(plan: SynthesisPlan, index: int) -> MadeItem:
         generator,
         read_lights(plan.illuminants, plan.lights),
     )
-    composite, mask, truth = (image.permute(1, 2, 0).numpy() for image in item.triplet.to_bytes())
-    return MadeItem(
-        index, composite, mask[..., 0], truth, _manifest_row(plan, index, (photo, reference), item), tuple(skipped)
-    )
+    row = _manifest_row(plan, index, photo, reference.portrait.name, asdict(item.parameters))
+    return _made(index, item.triplet, row, skipped)
+
+
+def _make_scene(plan: SynthesisPlan, index: int) -> MadeItem:
+    """Make an item of the recipe `scene`: even ones take light off a person, odd ones give light to the truth."""
+    generator, skipped = seeded(plan.seed, index), list[str]()
+    turn, odd = divmod(index, 2)
+    portraits = plan.portraits if odd else plan.strong
+    anyone = (portraits[whole(len(portraits), generator)] for _ in repeat(None))
+    photo = _first_usable(chain([scheduled(portraits, plan.seed, turn)], anyone), plan.size, generator, skipped)
+    drawn = draw_scene("given" if odd else "taken", generator, read_lights(plan.illuminants, None).illuminants)
+    background = None
+    if odd:
+        path = scheduled(plan.scenes, plan.seed, turn)
+        background, drawn = read_picture(path).pixels, replace(drawn, background=path.name)
+    item = make_scene_item(photo.pixels, photo.alpha, background, drawn)
+    row = _manifest_row(plan, index, photo, None, asdict(item.parameters))
+    return _made(index, item.triplet, row, skipped)
+
+
+def _made(index: int, triplet: Triplet, row: str, skipped: list[str]) -> MadeItem:
+    composite, mask, truth = (image.permute(1, 2, 0).numpy() for image in triplet.to_bytes())
+    return MadeItem(index, composite, mask[..., 0], truth, row, tuple(skipped))
 
 
 def scheduled_portrait(plan: SynthesisPlan, index: int) -> Portrait:
-    """Return the portrait that is item `index`'s turn: every portrait once a round, each round shuffled anew."""
-    number, place = divmod(index, len(plan.portraits))
-    return plan.portraits[_round(len(plan.portraits), plan.seed, number)[place]]
+    """Return the portrait that is item `index`'s turn."""
+    return scheduled(plan.portraits, plan.seed, index)
+
+
+def scheduled(things: Sequence[Thing], seed: int, turn: int) -> Thing:
+    """Return the thing whose turn it is: everyone once a round, each round shuffled anew."""
+    number, place = divmod(turn, len(things))
+    return things[_round(len(things), seed, number)[place]]
 
 
 def item_name(index: int) -> str:
@@ -129,19 +172,20 @@ def _first_usable(candidates: Iterable[Portrait], size: int, generator: torch.Ge
     raise ValueError(f"none of {_ATTEMPTS} photos can be used; the last: {skipped[-1]}")
 
 
-def _manifest_row(plan: SynthesisPlan, index: int, used: tuple[_Framed, _Framed], item: SynthesizedItem) -> str:
+def _manifest_row(
+    plan: SynthesisPlan, index: int, photo: _Framed, reference: str | None, parameters: dict[str, object]
+) -> str:
     """Write an item's line of the manifest."""
-    photo, reference = used
     record = {
         "name": item_name(index),
         "portrait": photo.portrait.name,
-        "reference": reference.portrait.name,
+        "reference": reference,
         "source": photo.portrait.source,
         "recipe": plan.recipe,
         "face": face_in_square(photo.portrait.face, photo.square, plan.size),
         "square": asdict(photo.square),
         "plain": photo.portrait.plain,
-        "parameters": asdict(item.parameters),
+        "parameters": parameters,
     }
     return json.dumps(record) + "\n"
 
@@ -199,6 +243,11 @@ def read_numbers(path: Path, name: str = "") -> Tensor:
     except (ValueError, KeyError, IndexError, AttributeError, EOFError, BadZipFile):  # whatever else the file may be
         expected = f"a .npz with `{name}`" if name else "a .npy"
         raise ValueError(f"{path} cannot be read as numbers; expected {expected}") from None
+
+
+def _key(names: Iterable[str]) -> int:
+    """A number that names decide."""
+    return seeded("\n".join(sorted(names))).initial_seed()
 
 
 @lru_cache(maxsize=4)

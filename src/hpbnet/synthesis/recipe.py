@@ -15,6 +15,15 @@ matte as mask.
     strength 25 % the whole disturbance at 0.4-1 of its strength
     mask     30 % the mask handed over is not the one that pasted: grown, shrunk, blurred, hard, or with a hole
 
+`scene` is made otherwise (`scene.py`): the person looks natural, the truth is natural in this scene. In turn
+
+    taken    a photo in strong light (`lit.py`) is the truth; the light is taken off the person, who is then exposed and
+             balanced as a camera would: the brightest tenth at 0.32-0.55, a tint of up to 0.15 stops left; in 10 % of
+             them nothing is changed
+    given    a portrait in ordinary light before a scene in strong light, 25 % of them graded; the truth is the person
+             under 70-100 % of the light that `light.scene_light` reads
+    mask     as in `wide`
+
 `relit` changes the light alone: pools of it keep a slow relighter's result, and a training draws all the rest anew.
 
 A grade is one to five of: white balance gains, a light's colour (measured illuminants where given, else black bodies),
@@ -72,6 +81,21 @@ class Recipe:
     mask_reach: Range = (0.6, 3.0)  # [px] of 256
 
 
+@dataclass(frozen=True)
+class SceneRecipe:
+    """Ranges of the draws of the recipe `scene`, and chances."""
+
+    name: str = "scene"
+    photo_gains: Range = (0.9, 1.12)  # of the whole photo (taken), or of the scene (given)
+    amount: Range = (0.7, 1.0)  # share of the light that is taken or given
+    unchanged: float = 0.1  # of the photos in strong light
+    bright: Range = (0.32, 0.55)  # luminance of the brightest tenth of a person whom a camera exposes
+    warmth: Range = (-0.15, 0.15)  # [log2] that its white balance leaves
+    magenta: Range = (-0.06, 0.06)
+    scene_grade: float = 0.25  # of the scenes in strong light
+    mask_flaw: float = 0.3
+
+
 PAPER = Recipe("paper")
 WIDE = Recipe(
     "wide",
@@ -86,3 +110,5 @@ WIDE = Recipe(
 )
 RELIT = Recipe("relit", photo_gains=(1.0, 1.0), transfer=(("none", 1.0),))
 RECIPES = {recipe.name: recipe for recipe in (PAPER, WIDE, RELIT)}
+LIT = SceneRecipe()
+NAMES = (*RECIPES, LIT.name)

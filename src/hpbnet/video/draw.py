@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..affine_grid import AffineGrid, Window
+from ..layers import enlarge_shadow
+from ..shadow import KeyLight, free_below, ground_shadow, small_size
 from .canvas import FrameWindow
 from .cutout import TrackedPerson
 from .grids import crop_grid
@@ -43,6 +45,35 @@ def draw_person(
         _to_bytes(recolored), picture[top:bottom, left:right].copy(), alpha, 1 - alpha
     )
     return picture
+
+
+def draw_shadow(
+    background: Pixels,  # [h,w,3], the canvas
+    person: TrackedPerson,
+    window: FrameWindow,  # of whole frames
+    size: tuple[int, int],  # of the frames, height and width [px]
+    amount: float,  # 0 to 1
+    light: KeyLight,  # what casts it
+) -> Pixels:
+    """Draw a person's shadow on a background [h,w,3]; the background itself where the feet are not in sight."""
+    height, width = background.shape[:2]
+    columns, rows = small_size(height, width)
+    alpha = window.part(person.region, size).scaled(rows, columns).draw(person.coarse, (0, 0, rows, columns))
+    amount *= free_below(_plane(alpha))
+    if person.region[2] == size[0]:
+        amount *= free_below(_plane(person.coarse))
+    darkness = ground_shadow(alpha, amount, light) if amount > 0 else None
+    if darkness is None:
+        return background
+    opacity, (top, left, bottom, right) = enlarge_shadow(_plane(darkness), height, width)
+    rest = cv2.merge([(255.5 - 255 * opacity[0, 0].numpy()).astype(np.uint8)] * 3)
+    picture = background.copy()
+    picture[top:bottom, left:right] = cv2.multiply(picture[top:bottom, left:right], rest, scale=1 / 255)
+    return picture
+
+
+def _plane(image: Floats) -> Tensor:
+    return torch.from_numpy(image)[None, None]
 
 
 @torch.no_grad()

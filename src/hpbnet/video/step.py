@@ -11,9 +11,10 @@ from ..finish import adjust
 from ..harmonize import Harmonizer
 from ..matte import Matting
 from ..options import LiveOptions
+from ..shadow import OVERHEAD, KeyLight, main_light
 from .canvas import FrameWindow, frame_window
 from .cutout import TrackedPerson, move_matte
-from .draw import draw_person
+from .draw import draw_person, draw_shadow
 from .pixels import Floats, Pixels
 from .threads import Clock, now
 from .tone import PACES, Pace, Toner, ToneState, small_layers
@@ -42,6 +43,7 @@ class FramePlan:
     window: FrameWindow | None = None
     grid: AffineGrid | None = None
     light: AffineGrid | None = None  # what light changes beside it
+    key: KeyLight = OVERHEAD  # what throws the person's shadow
 
 
 class Composer:
@@ -98,15 +100,19 @@ class Composer:
             lambda: small_layers(person, place, background), background, state.tone, time, track.anew
         )
         self.clock.add("estimate", started)
-        return FramePlan(person, window, grid, tone.shine), ComposerState(track, tone, window)
+        key = main_light(None if tone.scene_light is None else tone.scene_light.coefficients, self.options.lamp)
+        return FramePlan(person, window, grid, tone.shine, key), ComposerState(track, tone, window)
 
     def draw(self, frame: Pixels, background: Pixels, plan: FramePlan) -> Pixels:
-        """Make the picture of a plan; bit-equal to the background where nobody is."""
+        """Make the picture of a plan; bit-equal to the background where neither a person nor a shadow is."""
         if plan.person is None or plan.window is None or plan.grid is None:
             return background
         started = now()
         _ = plan.person.alpha  # made when it is first asked for
         started = self.clock.add("edge", started)
+        if self.options.shadow:
+            size = frame.shape[0], frame.shape[1]
+            background = draw_shadow(background, plan.person, plan.window, size, self.options.shadow, plan.key)
         grid = adjust(plan.grid, self.options, plan.light)
         picture = draw_person(frame, background, plan.person, plan.window, grid)
         self.clock.add("draw", started)

@@ -18,7 +18,7 @@ from ..affine_grid import AffineGrid
 from ..harmonize import Harmonizer, identity
 from ..image.picture import to_planes
 from ..layers import Layers
-from ..light import light_person
+from ..light import Light, light_person
 from ..options import LiveOptions
 from .canvas import FrameWindow
 from .cutout import TrackedPerson, own_colors
@@ -60,6 +60,8 @@ class ToneState:
     grid: AffineGrid | None = None  # in use
     shine_target: AffineGrid | None = None  # what the scene's light and the lamp ask for; None without light
     shine: AffineGrid | None = None  # in use
+    scene_target: Light | None = None  # the scene's light as it was read last
+    scene_light: Light | None = None  # in use
     light: LightChange | None = None  # of the background's scene
     cuts: int = 0  # new scenes so far
 
@@ -104,17 +106,26 @@ class Toner:
             lighting = light_person(_in_shape(small, aspect), self.options)
             shine = None if lighting is None else settle(lighting.grid, small.alpha)
             gain = answer_gain(target if shine is None else target.then(shine), small)
-            state = replace(state, target=target, shine_target=shine, gain=gain, asked=time)
+            scene_target = None if lighting is None else lighting.scene
+            state = replace(state, target=target, shine_target=shine, scene_target=scene_target, gain=gain, asked=time)
             light = light or begin(scene, small.alpha, gain)
         assert state.target is not None and state.gain is not None and light is not None
         if state.grid is None:
             return replace(
-                state, grid=state.target, shine=state.shine_target, light=come_back(light, scene, state.gain)
+                state,
+                grid=state.target,
+                shine=state.shine_target,
+                scene_light=state.scene_target,
+                light=come_back(light, scene, state.gain),
             )
         weight = 1 - exp(-seconds / self.pace.grid_seconds) if self.pace.grid_seconds > 0 else 1.0
         light = follow(light, scene, state.gain, seconds, weight)
         shine = state.shine_target if state.shine is None else _moved(state.shine, state.shine_target, weight)
-        return replace(state, grid=state.grid.lerp(state.target, weight), shine=shine, light=light)
+        shown = state.scene_target
+        if shown is not None and state.scene_light is not None:
+            shown = state.scene_light.lerp(shown, weight)
+        grid = state.grid.lerp(state.target, weight)
+        return replace(state, grid=grid, shine=shine, scene_light=shown, light=light)
 
 
 def _moved(grid: AffineGrid, target: AffineGrid | None, weight: float) -> AffineGrid | None:
