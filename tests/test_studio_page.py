@@ -241,3 +241,20 @@ def test_pictures_can_be_pasted(page: Page) -> None:
     both(page)
     with page.expect_request(lambda request: "/background?name=pasted.png" in request.url):
         paste(page, {"pasted.png": PORTRAIT})
+
+
+def test_the_lamp_is_dragged_on_its_sphere_and_moved_by_keys(page: Page) -> None:
+    both(page)
+    box = page.locator(".sphere").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + box["width"] / 4, y, steps=4)
+    page.mouse.up()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    settled(page)
+    assert settings_of(page)["lamp"] == "25,5,#ffffff,1"
+    page.get_by_role("button", name="Reset Lamp").click()
+    assert "lamp" not in settings_of(page)
