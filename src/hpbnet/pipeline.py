@@ -41,7 +41,7 @@ from .options import (
     VideoOptions,
 )
 from .settings import changed
-from .shadow import free_below, main_light, with_shadow
+from .shadow import add_shadow, free_below
 
 if TYPE_CHECKING:
     from .video.report import VideoReport
@@ -146,7 +146,9 @@ class Pipeline:
         yield
         light = light_person(layers, options)
         yield
-        return self.recolor(layers, grid, light, options, depth, notices, free)
+        layers, missing = add_shadow(layers, free, None if light is None else light.scene.coefficients, options)
+        yield
+        return self.recolor(layers, grid, light, options, depth, (*notices, *missing))
 
     @torch.no_grad()
     def matte(
@@ -219,16 +221,10 @@ class Pipeline:
         options: HarmonizeOptions,
         depth: int = 8,
         notices: tuple[str, ...] = (),
-        free: float = 1.0,  # `free_below` of the portrait
     ) -> Composition:
-        """Recolour layers by the harmonizer's grid, the light and the user's wishes; finish, add a shadow, flatten."""
+        """Recolour layers by the harmonizer's grid, the light and the user's wishes, finish and flatten."""
         layers = layers.recolor(adjust(grid, options, None if light is None else light.grid))
         layers = finish(layers, options)
-        if isinstance(options, ComposeOptions) and options.shadow:
-            key = main_light(None if light is None else light.scene.coefficients, options.lamp)
-            layers = with_shadow(layers, options.shadow * free, key)
-            if layers.shadow is None:
-                notices = (*notices, "The lower edge of the person is cut, so there is no shadow on the ground.")
         return Composition(layers.composite(), layers, grid, options, depth, notices, light)
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .affine_grid import Window
 from .layers import Layers
-from .options import parse_lamp
+from .options import ComposeOptions, parse_lamp
 
 Floats = NDArray[np.float32]
 Vector = tuple[float, float, float]
@@ -42,6 +42,7 @@ _CUT_ALPHA, _CUT_WIDTH = 0.5, 0.1  # share of the person's width that a frame cu
 _FAINTEST = 1 / 512  # darkness below this is none
 _LAMP_SHARE = 0.8  # of all light in a scene with a lamp
 _LOWEST = 0.15  # height of a unit vector towards the light, below which the cast shadow fades; at 0 there is none
+_CUT_OFF = "The lower edge of the person is cut, so there is no shadow on the ground."
 _LAMP_RATIO = 2 / 3**0.5  # length of order 1 over order 0 of the light of a single lamp, in relight.py's basis
 
 
@@ -80,6 +81,19 @@ def main_light(scene: Tensor | None, lamp: str | None) -> KeyLight:
         given = parse_lamp(lamp)
         return lamp_key(given.azimuth, given.elevation)
     return OVERHEAD if scene is None else key_light(scene)
+
+
+def add_shadow(
+    layers: Layers,
+    free: float,  # of `free_below` of the portrait, whose own frame may cut the person
+    scene: Tensor | None,  # [1,9,C] the scene's light, if it was read
+    options: ComposeOptions,
+) -> tuple[Layers, tuple[str, ...]]:
+    """Add the shadow that options ask for -> the layers, and a notice where there can be none."""
+    if options.shadow == 0:
+        return layers, ()
+    layers = with_shadow(layers, options.shadow * free, main_light(scene, options.lamp))
+    return layers, (_CUT_OFF,) if layers.shadow is None else ()
 
 
 def with_shadow(layers: Layers, amount: float, light: KeyLight = OVERHEAD) -> Layers:

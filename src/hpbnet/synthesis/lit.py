@@ -8,7 +8,7 @@ notices. Measures are kept in a file, for they need every photo once.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -73,7 +73,7 @@ def find_lit(
     return Lit(tuple(strong), tuple(others), tuple(scenes))
 
 
-def measured(names: Sequence[str], measure: Callable[[str], float], cache: Path) -> Iterator[float]:
+def measured(names: Sequence[str], measure: Callable[[str], float], cache: Path) -> Generator[float, None, None]:
     """Yield the measure of each name; what a file knows is not measured again, and what is new is added to it.
 
     A photo that cannot be read has the measure 0.

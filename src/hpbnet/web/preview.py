@@ -20,7 +20,7 @@ from ..light import light_person
 from ..matte.refine import reduced
 from ..options import ComposeOptions
 from ..pipeline import Pipeline
-from ..shadow import free_below
+from ..shadow import add_shadow, free_below
 from .workers import GoOn
 
 _LEAST_SIDE = 16  # [px] that the pipeline asks for
@@ -62,7 +62,6 @@ class Placed:
     layers: Layers
     box: Box
     framing: Framing  # in force, given or automatic
-    free: float  # how far the portrait's frame leaves the person's lower edge free
     notices: tuple[str, ...]
 
 
@@ -115,8 +114,14 @@ class Preview:
         light_key = (place_key, options.light, options.lamp)
         light = self.keep("light", light_key, lambda: light_person(placed.layers, options))
         go_on()
+        scene, free = None if light is None else light.scene.coefficients, free_below(cut_out.alpha)
+        layers, missing = self.keep(
+            "shadow", (light_key, options.shadow), lambda: add_shadow(placed.layers, free, scene, options)
+        )
+        go_on()
         depth, notices = max(cut_out.depth, canvas.depth), (*cut_out.notices, *canvas.notices, *placed.notices)
-        return Shown(pipeline.recolor(placed.layers, grid, light, options, depth, notices, placed.free), placed, result)
+        composition = pipeline.recolor(layers, grid, light, options, depth, (*notices, *missing))
+        return Shown(composition, placed, result)
 
     @torch.no_grad()
     def cut_out(self, pipeline: Pipeline, networks: Networks, subject: Subject, person: str, side: int) -> CutOut:
@@ -195,7 +200,7 @@ def _placed(cut_out: CutOut, canvas: Picture, options: ComposeOptions, full: Siz
     target = round(top * down), round(left * across), round(bottom * down), round(right * across)
     target = target[0], target[1], max(target[0] + 1, target[2]), max(target[1] + 1, target[3])
     layers = place(cut_out.foreground, cut_out.alpha, canvas.pixels, replace(plan, target=target))
-    return Placed(layers, *_framing(cut_out.alpha, plan, full), free_below(cut_out.alpha), notices)
+    return Placed(layers, *_framing(cut_out.alpha, plan, full), notices)
 
 
 def _framing(alpha: Tensor, plan: Placement, full: Size) -> tuple[Box, Framing]:
