@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
@@ -101,9 +102,9 @@ def test_a_moving_slider_asks_for_one_picture_at_a_time_and_ends_with_its_last_v
 
 def test_every_change_can_be_undone_and_done_again(page: Page) -> None:
     both(page)
+    drag(page, (0.35, 0.6), (0.6, 0.6))
     page.click("#flip")
     page.locator("#control-warmth").fill("750")
-    drag(page, (0.35, 0.6), (0.6, 0.6))
     after = settings_of(page)
     assert after["flip"] is True and after["warmth"] == 0.5 and "x" in after
     for _ in range(4):
@@ -258,3 +259,17 @@ def test_the_lamp_is_dragged_on_its_sphere_and_moved_by_keys(page: Page) -> None
     assert settings_of(page)["lamp"] == "25,5,#ffffff,1"
     page.get_by_role("button", name="Reset Lamp").click()
     assert "lamp" not in settings_of(page)
+
+
+def test_a_file_that_is_gone_when_it_is_needed_again_is_asked_for(page: Page, studio: Studio, tmp_path: Path) -> None:
+    path = tmp_path / "gone.png"
+    path.write_bytes(PORTRAIT)
+    both(page)
+    page.set_input_files("#file-portrait", path)
+    settled(page)
+    path.unlink()
+    studio.stop()
+    studio.start()
+    page.locator("#control-exposure").fill("600")
+    expect(page.get_by_role("alert")).to_contain_text("gone.png was moved or changed")
+    expect(page.locator("body")).to_have_attribute("data-state", "empty")

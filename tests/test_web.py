@@ -376,14 +376,24 @@ def test_layers_are_packed_with_the_person_and_the_result(client: httpx.Client) 
     assert archive.read("result.png") == Counting().pipeline()(PORTRAIT, BACKGROUND).encode()
 
 
-def test_an_open_raster_file_is_as_its_standard_says(client: httpx.Client) -> None:
-    data = download(client, begin(client), "ora").content
+def standing() -> bytes:
+    """A cut-out figure whose feet are in sight."""
+    picture = np.zeros((90, 72, 4), np.uint8)
+    picture[10:70, 26:46] = (*(200, 60, 50), 255)
+    return png(picture)
+
+
+@pytest.mark.parametrize("shadow", [0.0, 0.9])
+def test_an_open_raster_file_is_as_its_standard_says(client: httpx.Client, shadow: float) -> None:
+    data = download(client, begin(client, portrait=standing()), "ora", shadow=shadow).content
     archive = zipfile.ZipFile(io.BytesIO(data))
     first = archive.infolist()[0]
     assert (first.filename, first.compress_type, archive.read("mimetype")) == ("mimetype", 0, b"image/openraster")
     assert data[30:54] == b"mimetypeimage/openraster"  # where file types are looked up
     root = ElementTree.fromstring(archive.read("stack.xml"))
     assert (root.tag, root.get("w"), root.get("h"), root.get("version")) == ("image", "120", "80", "0.0.6")
+    names = [layer.get("name") for layer in root.findall("stack/layer")]
+    assert names == ["Person", "Shadow", "Background"] if shadow else names == ["Person", "Background"]
     flat = np.zeros((80, 120, 3))
     for layer in reversed(root.findall("stack/layer")):  # the first is the uppermost
         pixels = np.asarray(Image.open(io.BytesIO(archive.read(str(layer.get("src"))))).convert("RGBA")).astype(float)
@@ -392,6 +402,12 @@ def test_an_open_raster_file_is_as_its_standard_says(client: httpx.Client) -> No
     merged = opened(archive.read("mergedimage.png")).astype(float)
     assert np.abs(flat - merged).max() <= 2.0
     assert max(opened(archive.read("Thumbnails/thumbnail.png")).shape) <= 256
+
+
+def test_a_shadow_on_the_ground_is_in_the_preview() -> None:
+    shown, result = same_pictures((standing(), BACKGROUND), ComposeOptions(shadow=0.9), 4000)
+    plain, _ = same_pictures((standing(), BACKGROUND), ComposeOptions(), 4000)
+    assert torch.equal(shown, result) and not torch.equal(shown, plain)
 
 
 def test_settings_are_read_back_by_the_command_line(client: httpx.Client, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from xml.sax.saxutils import quoteattr
 
 from torch import Tensor
 
@@ -102,14 +101,18 @@ def layers_zip(composition: Composition, folder: Path) -> bytes:
 
 
 def open_raster(composition: Composition) -> bytes:
-    """Write background and person as layers of an OpenRaster file, which GIMP and Krita open [OpenRaster 0.0.6]."""
+    """Write background, shadow and person as layers of a file that GIMP and Krita open [OpenRaster 0.0.6]."""
     layers = composition.layers
     height, width = layers.size
-    stack = [("Person", "data/person.png"), ("Background", "data/background.png")]
+    stack = {"person": encode_picture(layers.foreground, layers.alpha)}
+    if layers.shadow is not None:
+        opacity = layers.full_shadow()
+        stack["shadow"] = encode_picture(opacity.new_zeros(()).expand(1, 3, height, width), opacity)
+    stack["background"] = encode_picture(layers.background)
     rows = "\n".join(
-        f'    <layer name={quoteattr(name)} src={quoteattr(source)} x="0" y="0" opacity="1.0" visibility="visible" '
+        f'    <layer name="{name.capitalize()}" src="data/{name}.png" x="0" y="0" opacity="1.0" visibility="visible" '
         'composite-op="svg:src-over"/>'
-        for name, source in stack
+        for name in stack
     )
     xml = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -120,8 +123,8 @@ def open_raster(composition: Composition) -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("mimetype", "image/openraster")  # first and stored, so that its bytes tell the file's kind
         archive.writestr("stack.xml", xml, zipfile.ZIP_DEFLATED)
-        archive.writestr("data/person.png", encode_picture(layers.foreground, layers.alpha))
-        archive.writestr("data/background.png", encode_picture(layers.background))
+        for name, data in stack.items():
+            archive.writestr(f"data/{name}.png", data)
         archive.writestr("mergedimage.png", encode_picture(composition.image))
         archive.writestr("Thumbnails/thumbnail.png", encode_picture(_thumbnail(layers, composition.image)))
     return file.getvalue()

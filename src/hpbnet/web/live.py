@@ -30,7 +30,7 @@ from .workers import GoOn
 
 _MOST_PIXELS = 1920 * 1200  # of a frame
 _QUALITY = 80  # of the JPEG that goes back
-_PLACED = tuple(each.name for each in fields(PlacementOptions))
+_PLACED = tuple(each.name for each in fields(PlacementOptions) if each.name != "shadow")
 
 
 def live_routes(server: Server) -> APIRouter:

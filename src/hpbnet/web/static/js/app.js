@@ -43,7 +43,7 @@ export class App extends EventTarget {
     this.previewer.addEventListener("busy", ({ detail }) => this.messages.busy("preview", detail));
     this.previewer.addEventListener("problem", ({ detail }) => this.fail(detail));
     this.stage.canvas.addEventListener("view", () => this.previewer.poke());
-    this.clip.addEventListener("bar", () => this.#cover());
+    this.clip.addEventListener("bar", () => this.stage.clearBars(findAll(".strip")));
     this.live.addEventListener("frame", ({ detail }) => this.#showFrame(detail));
     this.live.addEventListener("stop", () => this.#stopped());
     this.live.addEventListener("problem", ({ detail }) => this.fail(detail));
@@ -75,6 +75,11 @@ export class App extends EventTarget {
     return ["portrait", "background"].some(
       (role) => this.document[role] && this.session.facts[role]?.kind === "video",
     );
+  }
+
+  /** Whether there is a still portrait whose cut-out can be mended. */
+  get canMend() {
+    return Boolean(this.document.portrait) && this.session.facts.portrait?.kind !== "video" && !this.live.isOn;
   }
 
   get #made() {
@@ -138,7 +143,7 @@ export class App extends EventTarget {
       this.controls.show();
     }
     this.dispatchEvent(new Event("update"));
-    this.#cover();
+    this.stage.clearBars(findAll(".strip"));
   }
 
   #show() {
@@ -204,7 +209,7 @@ export class App extends EventTarget {
   }
 
   toggleBrush(isOn = !this.stage.brush) {
-    this.stage.brush = isOn && this.document.portrait && !this.live.isOn ? this.brush : null;
+    this.stage.brush = isOn && this.canMend ? this.brush : null;
     this.stage.person = null;
     this.stage.canvas.style.cursor = "";
     if (this.stage.brush) {
@@ -212,15 +217,6 @@ export class App extends EventTarget {
       this.brush.refresh();
     }
     this.update();
-    this.stage.viewChanged();
-  }
-
-  /** Keep the picture clear of a bar at the top of the stage. */
-  #cover() {
-    const bar = findAll(".strip").find((each) => !each.hidden && getComputedStyle(each).position === "absolute");
-    const covered = bar ? bar.offsetTop + bar.offsetHeight - 12 : 0;
-    if (covered === this.stage.view.covered) return;
-    this.stage.view.covered = covered;
     this.stage.viewChanged();
   }
 

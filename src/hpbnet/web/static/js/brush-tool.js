@@ -45,6 +45,7 @@ export class BrushTool {
       if (this.#shown.source !== present.portrait) this.#shown = {};
       const portrait = this.#shown.portrait ?? (await this.#fetch(present, "portrait"));
       const cutout = isSame(this.#shown.of, present) ? this.#shown.cutout : await this.#cutout(present);
+      if (cutout !== this.#shown.cutout) this.#shown.cutout?.close();
       this.#shown = { portrait, cutout, of: present, source: present.portrait };
       const facts = this.#session.facts.portrait;
       if (facts) this.#stage.setSize(facts, "brush");

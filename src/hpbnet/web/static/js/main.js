@@ -35,7 +35,9 @@ function wireTools() {
   on("#zoom-in", "click", () => zoomBy(1.5));
   on("#zoom-out", "click", () => zoomBy(1 / 1.5));
   on("#zoom-value", "click", () => zoomTo(stage.view.isFitted ? 1 : null));
-  stage.canvas.addEventListener("dblclick", (event) => zoomTo(stage.view.isFitted ? 1 : null, stage.point(event)));
+  stage.canvas.addEventListener("dblclick", (event) => {
+    if (!stage.brush) zoomTo(stage.view.isFitted ? 1 : null, stage.point(event));
+  });
   stage.canvas.addEventListener("view", showZoom);
 }
 
@@ -96,7 +98,8 @@ function showTools() {
   find("#compare-range").value = 100 * (stage.compare ?? 0.5);
   find("#brush-clear").textContent = mask ? "Remove the mask" : "Clear strokes";
   find("#brush-clear").disabled = !strokes.length && !mask;
-  for (const each of ["#compare", "#brush", "#flip"]) find(each).disabled = app.live.isOn;
+  for (const each of ["#compare", "#flip"]) find(each).disabled = app.live.isOn;
+  find("#brush").disabled = !app.canMend;
 }
 
 let thumbnails = 0;

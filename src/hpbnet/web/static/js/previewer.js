@@ -98,8 +98,8 @@ export class Previewer extends EventTarget {
       this.dispatchEvent(new CustomEvent("busy", { detail: true }));
       try {
         await this.#fetch(need);
-      } catch (problem) {
-        if (!(problem instanceof Problem)) throw problem;
+      } catch (error) {
+        const problem = error instanceof Problem ? error : new Problem(500, "The picture cannot be shown", error.message);
         if (problem.status === 409 && problem.type === "stale") continue;
         this.#failed = need;
         this.dispatchEvent(new CustomEvent("problem", { detail: problem }));

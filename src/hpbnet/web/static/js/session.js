@@ -57,9 +57,11 @@ export class Session extends EventTarget {
     for (const role of ROLES) {
       const source = document[role];
       if (this.held(role) === source) continue;
-      await this.#put(role, source).catch((problem) => {
-        problem.role = role;
-        throw problem;
+      await this.#put(role, source).catch(async (problem) => {
+        const isGone = problem.isSilent && source?.file && !(await isReadable(source.file));
+        const told = isGone ? new Problem(410, "", `${source.name} was moved or changed since it was chosen`) : problem;
+        told.role = role;
+        throw told;
       });
       sent = true;
     }
@@ -132,5 +134,8 @@ export class Session extends EventTarget {
     this.#forget();
   }
 }
+
+/** Whether a chosen file is still there as it was: the browser keeps no copy of it. */
+const isReadable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 
 const EMPTY_STROKES = Object.freeze([]);

@@ -46,6 +46,15 @@ export class Stage {
     this.canvas.dispatchEvent(new Event("view"));
   }
 
+  /** Keep the picture clear of the bar that lies over the stage's top, if there is one. */
+  clearBars(bars) {
+    const bar = bars.find((each) => !each.hidden && getComputedStyle(each).position === "absolute");
+    const covered = bar ? bar.offsetTop + bar.offsetHeight - 12 : 0;
+    if (covered === this.view.covered) return;
+    this.view.covered = covered;
+    this.viewChanged();
+  }
+
   /** Draw at the next frame of the screen. */
   draw() {
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.paint());

@@ -67,9 +67,10 @@ export class View {
     this.#own = { scale, x: clamp(x, 0, 1), y: clamp(y, 0, 1) };
   }
 
-  /** Move the picture by CSS pixels. */
+  /** Move the picture by CSS pixels; one that is fitted stays. */
   pan(dx, dy) {
-    const { scale, x, y } = this.#own ?? { scale: this.scale, x: 0.5, y: 0.5 };
+    if (this.isFitted) return;
+    const { scale, x, y } = this.#own;
     this.#own = {
       scale,
       x: clamp(x - dx / (this.content.width * scale), 0, 1),
