@@ -35,6 +35,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos").mkdir()
     for name in ("one", "two"):
         astronaut.resize((256, 256)).save(tmp_path / "photos" / f"{name}.jpg")
+    (tmp_path / "backgrounds").mkdir()
+    Image.new("RGB", (256, 256), (255, 60, 200)).save(tmp_path / "backgrounds" / "neon.png")
+    (tmp_path / "backgrounds" / "index.csv").write_text("file,source,split\nneon.png,drawn,train\n")
     write_dataset(tmp_path, astronaut.resize((256, 256)), person.convert("L").resize((256, 256)))
     for name in ("talk.mp4", "waves.mp4"):
         write_clip(tmp_path / name, np.asarray(astronaut.resize((128, 128))))
