@@ -49,11 +49,11 @@ class SynthesisPlan:
     def __post_init__(self) -> None:
         if self.recipe not in NAMES:
             raise ValueError(f"no recipe {self.recipe!r}; there are: {', '.join(NAMES)}")
-        if self.recipe == LIT.name and not (self.strong and self.scenes):
-            raise ValueError("the recipe scene needs portraits and backgrounds in strong light: give backgrounds")
+        if self.recipe == LIT.name and not (self.portraits and self.strong and self.scenes):
+            raise ValueError("the recipe scene needs portraits in ordinary and in strong light, and backgrounds")
         if self.size < _STRIDE or self.size % _STRIDE:
             raise ValueError(f"size {self.size} is not a multiple of {_STRIDE} px")
-        if len({portrait.name for portrait in self.portraits}) < 2:
+        if self.recipe != LIT.name and len({portrait.name for portrait in self.portraits}) < 2:
             raise ValueError(f"{len(self.portraits)} portraits are too few: colours are transferred from another")
 
     def summary(self) -> dict[str, object]:
