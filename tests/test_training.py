@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hpbnet import load_network
+from hpbnet.networks.harmonizer import Harmonization
 from hpbnet.networks.perceptual import squeezenet
 from hpbnet.training.composites import Composites, crop, resize
 from hpbnet.training.config import TrainConfig, read_config
@@ -343,7 +344,7 @@ def test_harmonizer_loss_is_zero_but_for_the_confidence_at_the_truth() -> None:
     composite, mask = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
     change = torch.zeros(2, 12, 8, 8)
     item = Triplet(composite, mask, composite)
-    losses = harmonizer_loss(change, torch.ones(2), torch.zeros(2), item, HarmonizerTraining())
+    losses = harmonizer_loss(Harmonization(change, torch.ones(2), torch.zeros(2)), item, HarmonizerTraining())
     assert losses["l1"] == 0
     assert losses["harm"] == 0
 
