@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from .attention import Attention
 from .change import apply_change
 
+_FINE_STRIDES = (2, 1)  # of the scales that `HarmonizerConfig.fine` adds
+
 
 @dataclass(frozen=True)
 class HarmonizerConfig:
@@ -35,11 +37,17 @@ class HarmonizerConfig:
     size: int = 128  # side of the square the network judges [px]
     dropout: float = 0.0  # of the deepest features and of the code, in training
 
+    def __post_init__(self) -> None:
+        if len(self.fine) > len(_FINE_STRIDES):
+            raise ValueError(f"fine is {self.fine!r}; expected at most {len(_FINE_STRIDES)} whole numbers")
+
 
 class Harmonization(NamedTuple):
     """The network's answer for a batch of composites."""
 
-    change: Tensor  # [B,12,h,w] what to add to the identity's 3x4 matrix, in sRGB; h, w: size, first generation size/4
+    change: (
+        Tensor  # [B,12,h,w] what to add to the identity's 3x4 matrix, in sRGB; h: size/4, size/2 or size (`fine`)
+    )
     confidence: Tensor  # [B] in [0,1]: how much of that change to apply
     log_error: Tensor  # [B] natural log of the mean squared error expected of the result over the foreground
     coarser: tuple[Tensor, ...] = ()  # [B,12,h_i,w_i] the map before each refinement, coarsest first, for training
@@ -77,7 +85,7 @@ class HarmonizerNetwork(nn.Module):
             for wide, narrow, count in zip(upwards[:-1], upwards[1:], blocks, strict=True)
         )
         self.fine_skips = nn.ModuleList(
-            nn.Conv2d(4 * stride**2, width, 3, padding=1) for width, stride in zip(fine, (2, 1), strict=False)
+            nn.Conv2d(4 * stride**2, width, 3, padding=1) for width, stride in zip(fine, _FINE_STRIDES, strict=False)
         )
         self.coarse_heads = nn.ModuleList(nn.Conv2d(width, 12, 3, padding=1) for width in upwards[:-1] if fine)
         self.local_head = nn.Conv2d(upwards[-1], 12, 3, padding=1)
@@ -86,8 +94,8 @@ class HarmonizerNetwork(nn.Module):
             nn.Linear(code + 3, 64), nn.ReLU(), nn.Linear(64, 2)
         )
         for head in (self.local_head, self.global_head, *self.coarse_heads):
-            nn.init.zeros_(head.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
         with torch.no_grad():
             last = self.confidence_head[-1]
             assert isinstance(last, nn.Linear)
@@ -102,7 +110,8 @@ class HarmonizerNetwork(nn.Module):
         """Judge a batch of composites."""
         picture = torch.cat([composite - 0.5, mask - 0.5], dim=1)
         skips = [
-            conv(F.pixel_unshuffle(picture, stride)) for stride, conv in zip((2, 1), self.fine_skips, strict=False)
+            conv(F.pixel_unshuffle(picture, stride))
+            for stride, conv in zip(_FINE_STRIDES, self.fine_skips, strict=False)
         ]
         skips.reverse()  # finest first
         x = self.stem(F.pixel_unshuffle(picture, 4))  # [B,C,S/4,S/4]

@@ -41,7 +41,7 @@ class HarmonizerTraining(TrainConfig):
     start: str = setting("", "Weights of a harmonizer to begin with.", None, "FILE")
     channels: tuple[int, ...] = setting((48, 88, 144, 224), "Widths at strides 4, 8, 16, 32.", (4, 4096))
     fine: tuple[int, ...] = setting(
-        (24,),
+        (16,),
         "Widths at strides 2 and 1, to refine the map at every scale; []: the map of the first generation.",
         (4, 4096),
     )
@@ -69,8 +69,12 @@ class HarmonizerTraining(TrainConfig):
             raise ValueError(f"size is {self.size}; expected a multiple of 32")
         if len(self.channels) != 4:
             raise ValueError(f"channels is {self.channels!r}; expected 4 whole numbers")
-        if len(self.fine) > 2:
-            raise ValueError(f"fine is {self.fine!r}; expected at most 2 whole numbers")
+        assert self.network  # which checks `fine`
+
+    @property
+    def network(self) -> HarmonizerConfig:
+        """Configure the network."""
+        return HarmonizerConfig(self.channels, self.fine, size=self.size, dropout=self.dropout)
 
 
 def train_harmonizer(config: HarmonizerTraining, directory: Path, progress: Progress | None = None) -> Path:
@@ -79,9 +83,7 @@ def train_harmonizer(config: HarmonizerTraining, directory: Path, progress: Prog
         device = run.group.device
         dataset = Composites(Path(config.data), config.size, config.seed, config.scenes, config.illuminants)
         validation = Pool(config.validation) if config.validation else None
-        network = HarmonizerNetwork(
-            HarmonizerConfig(config.channels, config.fine, size=config.size, dropout=config.dropout)
-        )
+        network = HarmonizerNetwork(config.network)
         if config.start:
             network.load_state_dict(read_start(config.start, "harmonizer"))
         network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -154,8 +156,8 @@ def harmonizer_loss(
     ratio = after.mean() / before.mean().clamp_min(1e-6)
     calibration = (answer.log_error - (after.detach() + 1e-5).log()).abs().mean()
 
-    parts = (absolute, config.squared * squared, config.chroma * chroma, config.detail * detail, config.smooth * smooth)
-    parts += (config.coarse * coarse, config.dull * shortfall)
+    errors = (absolute, config.squared * squared, config.chroma * chroma, config.detail * detail)
+    parts = (*errors, config.smooth * smooth, config.coarse * coarse, config.dull * shortfall)
     confident = config.confidence_ratio * ratio + config.confidence_harm * harm + 0.01 * calibration
     total = sum(parts) + config.relative * relative + confident
     assert isinstance(total, Tensor)
