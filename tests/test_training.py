@@ -256,6 +256,17 @@ def test_relit_items_give_their_light_to_new_ones(pool: Path, tmp_path: Path) ->
     assert (item.composite[:, ~mask].int() - item.truth[:, ~mask].int()).abs().float().mean() > 5
 
 
+def test_items_of_another_recipe_keep_their_disturbance(pool: Path, tmp_path: Path) -> None:
+    shutil.copytree(pool / "000", tmp_path / "scene" / "000")
+    (tmp_path / "scene" / "000" / "rows.jsonl").write_text('{"plain": false, "recipe": "scene"}\n' * 4)
+    items = Composites(tmp_path, 64, 0)
+    items.chances = replace(items.chances, graded=0.0, jpeg=0.0)
+    for index in range(8):
+        item = items[index]
+        inside = item.mask[0] == 255
+        assert (item.composite[:, inside] * 2.0 - item.truth[:, inside]).abs().max() <= 4  # the pool's people are halved
+
+
 def test_a_crop_takes_the_same_square_of_all_three_pictures() -> None:
     smooth = torch.nn.functional.interpolate(torch.rand(1, 1, 6, 6), (64, 64), mode="bilinear")
     for seed in range(12):
