@@ -264,7 +264,7 @@ def test_items_of_another_recipe_keep_their_disturbance(pool: Path, tmp_path: Pa
     for index in range(8):
         item = items[index]
         inside = item.mask[0] == 255
-        assert (item.composite[:, inside] * 2.0 - item.truth[:, inside]).abs().max() <= 4  # the pool's people are halved
+        assert (item.composite[:, inside] * 2.0 - item.truth[:, inside]).abs().max() <= 4  # people are halved
 
 
 def test_a_crop_takes_the_same_square_of_all_three_pictures() -> None:

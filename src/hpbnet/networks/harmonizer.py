@@ -45,9 +45,7 @@ class HarmonizerConfig:
 class Harmonization(NamedTuple):
     """The network's answer for a batch of composites."""
 
-    change: (
-        Tensor  # [B,12,h,w] what to add to the identity's 3x4 matrix, in sRGB; h: size/4, size/2 or size (`fine`)
-    )
+    change: Tensor  # [B,12,h,w] what to add to the identity's 3x4 matrix, in sRGB; h: size/4, size/2 or size (`fine`)
     confidence: Tensor  # [B] in [0,1]: how much of that change to apply
     log_error: Tensor  # [B] natural log of the mean squared error expected of the result over the foreground
     coarser: tuple[Tensor, ...] = ()  # [B,12,h_i,w_i] the map before each refinement, coarsest first, for training
