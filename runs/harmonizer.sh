@@ -14,7 +14,8 @@ light=$DATA/lighting/real_illuminant_rgb_11346x3.npy
 # Portraits from the generator, beside the photographs.
 hpbnet generate "$PRIOR" --count 3000 --size 512 --truncation 0.5..1 --seed 41 --workers 2 -o "$out/generated"
 
-# Pools: items of the recipes `paper` and `wide`, and stored light (`relit`), from which training makes new items of both.
+# Pools: items of the recipes `paper`, `wide` and `scene`, and stored light (`relit`), from which training makes new items
+# of the first two.
 pool() { # PORTRAITS RECIPE COUNT SEED NAME
   hpbnet synthesize "$1" --pool --split train --recipe "$2" --count "$3" --seed "$4" --size 256 --workers 2 \
     --relighter "dpr:$DPR" --illuminants "$light" "${@:6}" -o "$out/pool/$5"
@@ -25,15 +26,12 @@ pool "$DATA/portraits" relit 6000 203 relit
 pool "$out/generated" relit 3000 204 relit_generated
 pool "$DATA/portraits" relit 2000 205 relit_lights --lights "$DATA/lighting/dpr_format_sh9_gray.npz"
 pool "$DATA/portraits" wide 4000 206 wide
-recipes=(paper wide)
-if hpbnet synthesize --help | grep -qw scene; then # the recipe `scene`, in versions that have it
-  recipes+=(scene)
-  pool "$DATA/portraits" scene 6000 207 scene
-  pool "$out/generated" scene 2000 208 scene_generated
-fi
+pool "$DATA/portraits" scene 6000 207 scene --backgrounds "$DATA/backgrounds"
+recipes=(paper wide scene)
+from_scenes() { [ "$1" = scene ] && echo "--backgrounds $DATA/backgrounds" || true; } # what `scene` needs beside portraits
 for recipe in "${recipes[@]}"; do
   hpbnet synthesize "$DATA/portraits" --pool --split val --recipe "$recipe" --count 192 --seed 900 --size 256 \
-    --workers 2 --relighter "dpr:$DPR" --illuminants "$light" -o "$out/pool_val/$recipe"
+    --workers 2 --relighter "dpr:$DPR" --illuminants "$light" $(from_scenes "$recipe") -o "$out/pool_val/$recipe"
 done
 
 train() {
@@ -57,7 +55,7 @@ cp "$out/3/weights.safetensors" src/hpbnet/weights/harmonizer.safetensors
 for seed in 11 12 13; do
   for recipe in "${recipes[@]}"; do
     hpbnet synthesize "$DATA/portraits" --split val --recipe "$recipe" --count 500 --seed "$seed" --size 256 \
-      --workers 2 --relighter "dpr:$DPR" --illuminants "$light" -o "$out/${recipe}_$seed"
+      --workers 2 --relighter "dpr:$DPR" --illuminants "$light" $(from_scenes "$recipe") -o "$out/${recipe}_$seed"
     hpbnet evaluate "$out/${recipe}_$seed" --method reinhard --method covariance --method learned \
       --weights "$METRICS" -o "$out/table_${recipe}_$seed"
   done
