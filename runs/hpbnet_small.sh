@@ -3,8 +3,8 @@
 # each); then the full one goes on for 40,000 items (29 minutes on both), and for 8,000 at 256 px (23 on one, not alone).
 #   DATA=... DPR=dpr_512.t7 METRICS=... SHARP=... runs/hpbnet_small.sh OUT
 # DATA holds portraits/ and lighting/ (MODEL_CARD.md); DPR is the published relighting network [ZHSJ19]; METRICS the
-# networks that `hpbnet evaluate` measures with; SHARP and SHARP_val the pools of stages 8 to 10 of harmonizer.sh, which
-# lie in OUT/sharp and OUT/sharp_val there.
+# networks that `hpbnet evaluate` measures with; SHARP and SHARP_val the pools of harmonizer.sh, which lie in OUT/pool and
+# OUT/pool_val there. The released weights saw those of the first generation (docs/experiments/training-history.md).
 # What differs from the paper, for want of a prior and of time: the generator is trained with the U-Net, both change the
 # composite (`residual`), a squared error beside the absolute one, no perceptual and no adversarial term, a cosine
 # schedule. The later stages also cut, turn and stretch.

@@ -1,6 +1,7 @@
 """Files for other programs: a LUT, settings, and networks as ONNX."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 
 import hpbnet
 from hpbnet.affine_grid import AffineGrid
+from hpbnet.checkpoint import Checkpoint, write_checkpoint
 from hpbnet.cli import main
 from hpbnet.export import color_cube, export_onnx
 from hpbnet.layers import Layers
+from hpbnet.networks.harmonizer import HarmonizerConfig, HarmonizerNetwork
 from hpbnet.options import ComposeOptions, VideoOptions
 from hpbnet.pipeline import Pipeline
 from hpbnet.recipe import read_recipe, write_recipe
@@ -57,8 +60,20 @@ def test_the_lut_says_how_much_the_change_varies_over_the_person() -> None:
     assert 2 < cube.variation < 20 and f"{cube.variation:.1f} of 255" in cube.notice
 
 
-@pytest.mark.parametrize("name", ["matting", "harmonizer"])
-def test_onnx_files_answer_as_the_networks_do(name: str, tmp_path: Path) -> None:
+@pytest.fixture
+def refined(tmp_path: Path) -> Path:
+    """Small random weights of the second generation of the harmonizer."""
+    config = HarmonizerConfig(channels=(8, 8, 8, 8), fine=(8,), code=8)
+    network = HarmonizerNetwork(config)
+    for head in (network.local_head, network.global_head, *network.coarse_heads):
+        torch.nn.init.normal_(head.weight, std=0.1)
+    write_checkpoint(tmp_path / "refined", Checkpoint("harmonizer", asdict(config), network.state_dict()))
+    return tmp_path / "refined"
+
+
+@pytest.mark.parametrize("name", ["matting", "harmonizer", "refined"])
+def test_onnx_files_answer_as_the_networks_do(name: str, refined: Path, tmp_path: Path) -> None:
+    name = str(refined) if name == "refined" else name
     pytest.importorskip("onnx", reason="onnx is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     export_onnx(name, tmp_path / "network.onnx")

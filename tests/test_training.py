@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hpbnet import load_network
+from hpbnet.networks.harmonizer import Harmonization
 from hpbnet.networks.perceptual import squeezenet
 from hpbnet.training.composites import Composites, crop, resize
 from hpbnet.training.config import TrainConfig, read_config
@@ -18,6 +19,7 @@ from hpbnet.training.cuts import Cut, clean_foreground, read_people, write_cut
 from hpbnet.training.harmonizer import (
     HarmonizerTraining,
     apply_change,
+    coarse_error,
     feature_distance,
     harmonizer_loss,
     train_harmonizer,
@@ -105,7 +107,7 @@ def matting_config(people: Path, **changes: object) -> MattingTraining:
 
 
 def harmonizer_config(pool: Path, **changes: object) -> HarmonizerTraining:
-    places = {"data": str(pool), "validation": str(pool), "channels": (8, 8, 8, 8), "size": 64}
+    places = {"data": str(pool), "validation": str(pool), "channels": (8, 8, 8, 8), "fine": (8,), "size": 64}
     return HarmonizerTraining(**(QUICK | places | changes))  # type: ignore[arg-type]
 
 
@@ -164,8 +166,9 @@ def test_matting_without_scenes_says_what_to_set(people: Path, tmp_path: Path) -
         train_matting(matting_config(people, scenes=""), tmp_path / "run")
 
 
-def test_a_resumed_harmonizer_run_ends_with_the_same_weights(pool: Path, tmp_path: Path) -> None:
-    config = harmonizer_config(pool, dropout=0.5)
+@pytest.mark.parametrize("fine", [(), (8,)])
+def test_a_resumed_harmonizer_run_ends_with_the_same_weights(fine: tuple[int, ...], pool: Path, tmp_path: Path) -> None:
+    config = harmonizer_config(pool, dropout=0.5, fine=fine)
     whole = train_harmonizer(config, tmp_path / "whole")
     with pytest.raises(FloatingPointError):
         stop_at_step(3, lambda: train_harmonizer(config, tmp_path / "cut"))
@@ -177,6 +180,26 @@ def test_a_stage_for_the_confidence_alone_leaves_the_change_as_it_was(pool: Path
     second = train_harmonizer(harmonizer_config(pool, start=str(first), confidence_only=True), tmp_path / "second")
     before, after = load_network(first).state_dict(), load_network(second).state_dict()
     assert {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])} == {"confidence_head"}
+
+
+def test_a_validation_measures_each_recipe_by_itself(pool: Path, tmp_path: Path) -> None:
+    for recipe in ("paper", "wide"):
+        shutil.copytree(pool / "000", tmp_path / "val" / recipe / "000")
+        rows = f'{{"plain": false, "recipe": "{recipe}"}}\n' * 4
+        (tmp_path / "val" / recipe / "000" / "rows.jsonl").write_text(rows)
+    train_harmonizer(harmonizer_config(pool, steps=1, validation=str(tmp_path / "val")), tmp_path / "run")
+    *_, line = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    measured = json.loads(line)
+    assert {name.rsplit("_", 1)[0] for name in measured} >= {"paper", "wide", "held_out"}
+    assert measured["paper_ratio"] == measured["wide_ratio"] == pytest.approx(1, abs=0.2)
+    assert measured["paper_contrast"] == pytest.approx(
+        0.5, abs=0.1
+    )  # the pool's people are at half of their brightness
+
+
+def test_a_third_fine_scale_is_refused(pool: Path) -> None:
+    with pytest.raises(ValueError, match="expected at most 2 whole numbers"):
+        harmonizer_config(pool, fine=(8, 8, 8))
 
 
 def stop_at_step(step: int, train: object) -> None:
@@ -231,6 +254,17 @@ def test_relit_items_give_their_light_to_new_ones(pool: Path, tmp_path: Path) ->
     item, mask = items[0], items[0].mask[0] == 0
     assert (item.composite[:, mask].int() - item.truth[:, mask].int()).abs().max() <= 1
     assert (item.composite[:, ~mask].int() - item.truth[:, ~mask].int()).abs().float().mean() > 5
+
+
+def test_items_of_another_recipe_keep_their_disturbance(pool: Path, tmp_path: Path) -> None:
+    shutil.copytree(pool / "000", tmp_path / "scene" / "000")
+    (tmp_path / "scene" / "000" / "rows.jsonl").write_text('{"plain": false, "recipe": "scene"}\n' * 4)
+    items = Composites(tmp_path, 64, 0)
+    items.chances = replace(items.chances, graded=0.0, jpeg=0.0)
+    for index in range(8):
+        item = items[index]
+        inside = item.mask[0] == 255
+        assert (item.composite[:, inside] * 2.0 - item.truth[:, inside]).abs().max() <= 4  # people are halved
 
 
 def test_a_crop_takes_the_same_square_of_all_three_pictures() -> None:
@@ -343,9 +377,28 @@ def test_harmonizer_loss_is_zero_but_for_the_confidence_at_the_truth() -> None:
     composite, mask = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
     change = torch.zeros(2, 12, 8, 8)
     item = Triplet(composite, mask, composite)
-    losses = harmonizer_loss(change, torch.ones(2), torch.zeros(2), item, HarmonizerTraining())
+    losses = harmonizer_loss(Harmonization(change, torch.ones(2), torch.zeros(2)), item, HarmonizerTraining())
     assert losses["l1"] == 0
     assert losses["harm"] == 0
+
+
+def test_the_shortfall_counts_missing_contrast_and_chroma_alone() -> None:
+    truth, mask = 0.3 + 0.4 * torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    dull, vivid = (0.5 + factor * (truth - 0.5) for factor in (0.5, 1.5))
+    whole = Harmonization(torch.zeros(1, 12, 8, 8), torch.ones(1), torch.zeros(1))
+    shortfalls = [
+        harmonizer_loss(whole, Triplet(composite, mask, truth), HarmonizerTraining())["shortfall"].item()
+        for composite in (dull, vivid, truth)
+    ]
+    assert shortfalls == [pytest.approx(torch.tensor(2.0).log().item(), abs=0.2), 0, 0]
+
+
+def test_each_coarser_map_has_an_error_at_its_own_size() -> None:
+    composite, mask = torch.full((1, 3, 32, 32), 0.5), torch.ones(1, 1, 32, 32)
+    brighter = torch.zeros(1, 12, 4, 4)
+    brighter.view(1, 3, 4, 4, 4)[:, :, 3] = 0.1
+    assert coarse_error(brighter, Triplet(composite, mask, composite), 5.0).item() == pytest.approx(0.1 + 5 * 0.01)
+    assert coarse_error(brighter, Triplet(composite, mask, composite + 0.1), 5.0).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_apply_change_is_what_the_affine_grid_applies() -> None:

@@ -136,7 +136,7 @@ def test_released_weights_tell_how_they_were_made_but_no_paths(config: Harmonize
     assert provenance.keys() == {"task", "data", "settings", "steps", "metrics", "torch", "licence"}
     assert provenance["data"] == "2 items of the recipe paper; photos of ffhq, lfw"
     assert json.loads(str(provenance["settings"]))["batch_size"] == 2
-    assert "pool_ratio" in json.loads(str(provenance["metrics"]))
+    assert "paper_ratio" in json.loads(str(provenance["metrics"]))
     assert "/" not in json.dumps(provenance) and "hpbnet train" not in json.dumps(provenance)
 
 

@@ -1,17 +1,19 @@
 """Training items for the harmonizer: a disturbed portrait before its own, untouched background.
 
-Starts from pools of items made once (`synthesis/shards.py`). Those of the `wide` recipe are disturbed enough; those of
-the `paper` recipe are varied on the fly; those of the `relit` recipe give their light to a new item of either, with all
-else drawn anew. What a network learns from one kind of disturbance is that kind, and what it
-learns from well-lit neutral truths is that people are well lit and neutral; and it knows each portrait after some
-rounds, unless it never comes back the same. So an item draws
+Starts from pools of items made once (`synthesis/shards.py`). Those of the `relit` recipe give their light to a new item
+of the `wide` or the `paper` recipe, with all else drawn anew; those of the `paper` recipe are varied on the fly; the
+others are disturbed enough. What a network learns from one kind of disturbance is that kind, and what it learns from
+well-lit neutral truths is that people are well lit and neutral; and it knows each portrait after some rounds, unless it
+never comes back the same. So any item draws its framing (mirrored, turned and stretched), a grade of the whole truth
+like a dim room, a sunset or a coloured lamp, and its compression; and one of the `paper` recipe draws
 
 - its background: the photo's own, or another scene of like brightness;
-- its disturbance: relit as in the paper, or any of colour, exposure, tone and light changes of the foreground, or none,
-  or a person in neutral light before a scene under a strong grade, whose truth has the grade on both, or before a dusk,
+- its disturbance: relit as in the paper, or any of grade, colour transfer and side light of the foreground, or none,
+  or a person in neutral light before a scene under a grade, whose truth has the grade on both, or before a dusk,
   a neon sign, a snowfield as they are, whose truth has a part of the scene's mean light on the person;
-- its truth: the whole photo graded like a dim room, a sunset or a coloured lamp, foreground and background alike;
-- its mask: soft, hard, grown, shrunk, with a hole; its framing, mirrored, turned and stretched; its compression.
+- a flaw of its mask.
+
+Grades and flaws are those of the recipes (`synthesis/grading.py`, `synthesis/item.py`).
 
 Item k depends on (seed, k) alone.
 """
@@ -29,13 +31,16 @@ from torch.utils.data import Dataset
 
 from .. import disturb
 from ..color import lab_to_rgb, masked_mean, rgb_to_lab
-from ..synthesis.item import MeasuredLights, SourcePhotos, make_item
+from ..synthesis.draws import choose
+from ..synthesis.grading import apply_grade, draw_grade
+from ..synthesis.item import TRANSFERS, MeasuredLights, SourcePhotos, apply_mask_flaw, draw_mask_flaw, make_item
 from ..synthesis.pool import Pool
-from ..synthesis.recipe import PAPER, RECIPES, RELIT, WIDE, Recipe
+from ..synthesis.recipe import PAPER, PERSON, RELIT, SCENE, WIDE, Recipe
 from ..triplet import Triplet
 from .scenes import brighter, light_by_scene, list_scenes, number, read_illuminants
 
 _LEAST_LIGHTNESS = 2.0  # L*; keeps ratios of dark lightness finite
+_GENTLE = 0.4  # strength of a further disturbance of a person that is relit already
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class ItemChances:
 
     paper_pool: float = 0.3  # the item starts from a pool of the `paper` recipe, where there is one;
     wide_pool: float = 0.2
+    scene_pool: float = 0.3
     relit_pool: float = 0.5  # new at every draw, so least prone to overfitting
     wide: float = 0.7  # a new item is of the `wide` recipe
     plain: float = 0.5  # an item before a plain backdrop is kept; it teaches less
@@ -52,8 +58,8 @@ class ItemChances:
     relit: float = 0.72  # the pool's own disturbance
     ungraded: float = 0.12  # the scene's light has not reached the person: half of them in a scene lit by itself
     unchanged: float = 0.04
-    graded: float = 0.3  # the truth is graded
     mask: float = 0.3  # the mask is not the one that blended
+    graded: float = 0.3  # the truth is graded
     jpeg: float = 0.2
 
 
@@ -75,23 +81,22 @@ class Composites(Dataset[Triplet]):
         rng = np.random.default_rng((self.seed, index))
         place = self._draw(rng)
         item = crop(self.pool[place], self.size, rng, self.chances.turned)
-        recipe = RECIPES[self.pool.recipes[place]]
-        if recipe == RELIT:
-            recipe = WIDE if rng.random() < self.chances.wide else PAPER
-            item = self._renew(item, recipe, rng)
-        if recipe == PAPER:
-            item = self._vary(item, rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        recipe = self.pool.recipes[place]
+        if recipe == RELIT.name:
+            new = WIDE if rng.random() < self.chances.wide else PAPER
+            item, recipe = self._renew(item, new, rng, generator), new.name
+        if recipe == PAPER.name:
+            item = self._vary(item, rng, generator)
         composite, mask, truth = item
         if rng.random() < self.chances.graded:
-            composite, truth = self._grade(torch.cat([composite, truth]), rng, strong=rng.random() < 0.3).chunk(2)
-        if rng.random() < self.chances.mask:
-            mask = spoil_mask(mask, rng)
+            composite, truth = self._grade(torch.cat([composite, truth]), generator).chunk(2)
         if rng.random() < self.chances.jpeg:
             composite = disturb.compress_jpeg(composite, int(rng.integers(50, 95)))
         return Triplet(composite, mask, truth).to_bytes()
 
-    def _vary(self, item: Triplet, rng: np.random.Generator) -> Triplet:
-        """Draw another disturbance, background or truth for an item of the `paper` recipe."""
+    def _vary(self, item: Triplet, rng: np.random.Generator, generator: torch.Generator) -> Triplet:
+        """Draw another disturbance, background, truth or mask for an item of the `paper` recipe."""
         composite, mask, truth = item
         if self.scenes and rng.random() < self.chances.exchanged:
             scene = self._scene(truth, mask, rng)
@@ -102,69 +107,60 @@ class Composites(Dataset[Triplet]):
             strength = 1.0 if rng.random() < 0.75 else rng.uniform(0.25, 1.0)
             foreground = torch.lerp(truth, composite, strength)
             if rng.random() < 0.3:
-                foreground = self._disturb(foreground, mask, rng, gentle=True)
+                foreground = self._disturb(foreground, mask, rng, generator, _GENTLE)
         elif kind < self.chances.relit + self.chances.ungraded:
             if self.lit_scenes and rng.random() < 0.5:
                 scene = self._cut_scene(self.lit_scenes, rng)
                 truth = disturb.paste(light_by_scene(truth, mask, scene, rng), mask, scene)
             else:
-                truth = self._grade(truth, rng, strong=True)
+                truth = self._grade(truth, generator)
             if rng.random() < 0.5:
-                foreground = self._disturb(foreground, mask, rng, gentle=True)
+                foreground = self._disturb(foreground, mask, rng, generator, _GENTLE)
         elif kind < 1 - self.chances.unchanged:
-            foreground = self._disturb(truth, mask, rng, gentle=False)
-        return Triplet(disturb.paste(foreground, mask, truth), mask, truth)
+            foreground = self._disturb(truth, mask, rng, generator)
+        composite = disturb.paste(foreground, mask, truth)
+        if rng.random() < self.chances.mask:
+            mask = apply_mask_flaw(mask, draw_mask_flaw(WIDE, generator))
+        return Triplet(composite, mask, truth)
 
-    def _renew(self, item: Triplet, recipe: Recipe, rng: np.random.Generator) -> Triplet:
+    def _renew(self, item: Triplet, recipe: Recipe, rng: np.random.Generator, generator: torch.Generator) -> Triplet:
         """Make a new item of a relit portrait."""
-        reference = self.pool[self._draw(rng)].map(lambda image: image[:, :, ::2, ::2])  # enough for its statistics
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        return renew(item, reference, recipe, generator, self.lights)
+        return renew(item, self._reference(rng), recipe, generator, self.lights)
+
+    def _reference(self, rng: np.random.Generator) -> Triplet:
+        """Draw another portrait at half the size, which is enough for its statistics."""
+        return self.pool[self._draw(rng)].map(lambda image: F.avg_pool2d(image, 2))
 
     def _draw(self, rng: np.random.Generator) -> int:
         return min(int(np.searchsorted(self.cumulative, rng.random())), len(self.pool) - 1)
 
-    def _disturb(self, image: Tensor, mask: Tensor, rng: np.random.Generator, gentle: bool) -> Tensor:
-        """Change the foreground by one to three families; one, and weakly, where it is disturbed already."""
-        weak = 0.4 if gentle else 1.0
-        count = 1 if gentle else int(rng.integers(1, 4))
-        for family in rng.choice(len(FAMILIES), count, replace=False):
-            image = FAMILIES[family](self, image, mask, rng, weak)
-        return image
+    def _grade(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
+        """Grade whole pictures alike, as the recipes grade a whole photo."""
+        return apply_grade(pictures, draw_grade(SCENE, generator, self.lights.illuminants))
 
-    def _exposure(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
-        return disturb.adjust_exposure(image, number(rng.normal(0, 0.9 * weak)))
+    def _disturb(
+        self, image: Tensor, mask: Tensor, rng: np.random.Generator, generator: torch.Generator, strength: float = 1.0
+    ) -> Tensor:
+        """Change the foreground by a colour transfer, a side light, a grade, or several of them."""
+        chosen = rng.permutation(3)[: rng.integers(1, 4)]
+        changed = self._transfer(image, mask, rng, generator) if 0 in chosen else image
+        changed = self._side_light(changed, rng) if 1 in chosen else changed
+        if 2 in chosen:
+            changed = apply_grade(changed, draw_grade(PERSON, generator, self.lights.illuminants))
+        return torch.lerp(image, changed, strength)
 
-    def _tone(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
-        gamma, contrast = np.exp(rng.normal(0, 0.3 * weak)), rng.uniform(-1.2, 0.8) * weak
-        black, white = rng.uniform(-0.05, 0.15) * weak, 1 + rng.uniform(-0.25, 0.05) * weak
-        return disturb.adjust_tone_curve(image, torch.tensor([[gamma, contrast, black, white]], dtype=torch.float32))
+    def _transfer(self, image: Tensor, mask: Tensor, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        reference = self._reference(rng)
+        transfer = TRANSFERS[choose(WIDE.transfer[1:], generator)]  # the first is none
+        return torch.lerp(image, transfer(image, mask, reference.truth, reference.mask), rng.uniform(0.5, 1.0))
 
-    def _saturation(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
-        return disturb.adjust_saturation(image, number(np.exp(rng.normal(0, 0.4 * weak))))
-
-    def _white_balance(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
-        gains = torch.from_numpy(rng.uniform(0.75, 1.3, (1, 3)) ** weak).float()
-        return disturb.adjust_white_balance(image, gains)
-
-    def _illuminant(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
-        first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
-        second = (first ** (1 - weak) * second**weak).float()
-        return disturb.adjust_illuminant(image, first[None], second[None])
-
-    def _transfer(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
-        reference = self.pool[self._draw(rng)]
-        transfer = disturb.transfer_color_reinhard if rng.random() < 0.5 else disturb.transfer_color_covariance
-        small = F.avg_pool2d(reference.truth, 2), F.avg_pool2d(reference.mask, 2)
-        return torch.lerp(image, transfer(image, mask, *small), weak * rng.uniform(0.5, 1.0))
-
-    def _side_light(self, image: Tensor, mask: Tensor, rng: np.random.Generator, weak: float) -> Tensor:
+    def _side_light(self, image: Tensor, rng: np.random.Generator) -> Tensor:
         """Light falling off across the person, with the light's colour: a smooth gain in linear light."""
-        direction, stops = rng.uniform(0, 2 * np.pi), rng.normal(0, 1.1 * weak)
+        direction, stops = rng.uniform(0, 2 * np.pi), rng.normal(0, 1.1)
         y, x = torch.meshgrid(*(torch.linspace(-1, 1, self.size),) * 2, indexing="ij")
         ramp = (np.cos(direction) * x + np.sin(direction) * y) * rng.uniform(0.7, 2.0)
         first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
-        tint = ((second / first) ** (0.5 * weak)).float().view(1, 3, 1, 1)
+        tint = ((second / first) ** 0.5).float().view(1, 3, 1, 1)
         tint = tint / masked_mean(tint, torch.ones(1, 1, 1, 1)).mean()
         side = torch.sigmoid(2 * ramp)[None, None]
         gain = 2.0 ** (float(stops) * (side - 0.5)) * (1 + side * (tint - 1))
@@ -189,56 +185,28 @@ class Composites(Dataset[Triplet]):
         scene = picture(cv2.resize(square, (self.size, self.size), interpolation=cv2.INTER_AREA))
         return disturb.blur(scene, float(rng.uniform(0.005, 0.02)) * self.size) if rng.random() < 0.4 else scene
 
-    def _grade(self, pictures: Tensor, rng: np.random.Generator, strong: bool) -> Tensor:
-        """Grade pictures alike: a weak everyday cast, or strongly like dusk, a lamp, a dim room."""
-        count = len(pictures)
-        if strong:
-            first, second = self.illuminants[rng.integers(len(self.illuminants), size=2)]
-            cast = ((second / first) ** rng.uniform(1.0, 1.8)).float()[None].expand(count, 3)
-            pictures = disturb.adjust_illuminant(pictures, torch.ones(count, 3), cast)
-            stops = rng.uniform(-2.5, 0.5)
-        else:
-            gains = torch.from_numpy(rng.uniform(0.8, 1.25, (1, 3))).float().expand(count, 3)
-            pictures = disturb.adjust_white_balance(pictures, gains)
-            stops = rng.normal(0, 0.5)
-        pictures = disturb.adjust_exposure(pictures, number(stops).expand(count))
-        if rng.random() < 0.3:
-            pictures = disturb.adjust_saturation(pictures, number(np.exp(rng.normal(0.1, 0.3))).expand(count))
-        if rng.random() < 0.3:
-            curve = (np.exp(rng.normal(0, 0.25)), rng.uniform(-0.8, 0.8), rng.uniform(0, 0.08), rng.uniform(0.85, 1))
-            pictures = disturb.adjust_tone_curve(pictures, torch.tensor([curve], dtype=torch.float32).expand(count, 4))
-        return pictures
 
-
-FAMILIES = (
-    Composites._exposure,
-    Composites._tone,
-    Composites._saturation,
-    Composites._white_balance,
-    Composites._illuminant,
-    Composites._transfer,
-    Composites._transfer,
-    Composites._side_light,
-)
+HELD_OUT = "held_out"
 
 
 class HeldOut(Dataset[Triplet]):
-    """Validation items: the pool's own, or kinds that no training item has.
+    """Validation items: those of one recipe of a pool, or, by the name `held_out`, kinds that no training item has.
 
     Held out of training: another camera's colour filters (a family), and the person low and small in the frame before
     mirrored surroundings (a framing). Their masks are hard and cut too large, which training items' seldom are.
     """
 
-    def __init__(self, pool: Pool, size: int, held_out: bool, count: int = 192) -> None:
-        self.pool, self.size, self.held_out = pool, size, held_out
-        self.indices = np.linspace(0, len(self.pool) - 1, count).astype(int)
+    def __init__(self, pool: Pool, size: int, kind: str, count: int = 192) -> None:
+        self.pool, self.size, self.held_out = pool, size, kind == HELD_OUT
+        places = [place for place, recipe in enumerate(pool.recipes) if self.held_out or recipe == kind]
+        self.indices = [places[round(at)] for at in np.linspace(0, len(places) - 1, min(count, len(places)))]
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Triplet:
         """Item `index`."""
-        item = self.pool[int(self.indices[index])]
+        item = self.pool[self.indices[index]]
         if self.held_out:
             rng = np.random.default_rng((0, index))
             matrix = torch.from_numpy(np.eye(3) * rng.uniform(0.7, 1.4) + rng.normal(0, 0.2, (1, 3, 3))).float()
@@ -295,21 +263,6 @@ def crop(item: Triplet, size: int, rng: np.random.Generator, turned: float = 0.0
 def resize(image: Tensor, size: int) -> Tensor:
     """Resize [1,C,H,W] to a square [px], averaging where it shrinks."""
     return F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
-
-
-def spoil_mask(mask: Tensor, rng: np.random.Generator) -> Tensor:
-    """Make a mask as another matting would: grown or shrunk, blurred, with a hole or an island."""
-    unit = mask.shape[3] / 256
-    if rng.random() < 0.5:
-        mask = disturb.grow_mask(mask, round(rng.uniform(-4, 4) * unit))
-    if rng.random() < 0.5:
-        mask = disturb.blur(mask, float(rng.uniform(0.5, 3)) * unit)
-    if rng.random() < 0.2:
-        mask = (mask > 0.5).float()
-    if rng.random() < 0.1:
-        hole = torch.from_numpy(np.concatenate([rng.uniform(0.1, 0.9, 2), rng.uniform(0.03, 0.12, 2)])[None]).float()
-        mask = disturb.cut_hole(mask, hole, float(rng.integers(0, 2)))
-    return mask
 
 
 def picture(pixels: NDArray[np.uint8] | NDArray[np.generic]) -> Tensor:
