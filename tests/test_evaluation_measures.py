@@ -142,7 +142,7 @@ def test_the_detector_finds_the_same_face_at_any_size(shared: Path) -> None:
     assert points is not None and scaled is not None
     torch.testing.assert_close(scaled / 3, points, atol=6.0, rtol=0)
     assert finder(torch.zeros(1, 3, 64, 64), (0, 0, 10, 10)) is not None  # no face there: the box is trusted
-    with pytest.raises(ValueError, match="no face detector"):
+    with pytest.raises(ValueError, match="not a face detector"):
         YuNet(path)
 
 

@@ -302,7 +302,7 @@ def test_a_cut_out_as_webm_can_be_composed_again(desk: Path) -> None:
     if "libvpx-vp9" not in av.codecs_available:
         pytest.skip("FFmpeg has no libvpx, which alone sees the alpha of VP9")
     assert main(["matte", "person.mp4", "--mask", "mask.mkv", "-o", "cut.webm"]) == 0
-    assert main(["video", "cut.webm", "place.png", "--harmonizer", "none", "-o", "out.mp4"]) == 0  # needs no mask
+    assert main(["video", "cut.webm", "place.png", "--harmonizer", "none", "--light", "0", "-o", "out.mp4"]) == 0
     frame = list(read_frames(open_clip(desk / "out.mp4")))[2].pixels.astype(int)
     assert np.abs(frame[HEIGHT // 2, WIDTH // 2] - (200, 60, 50)).max() <= 10
     assert np.abs(frame[2, 2] - ramp(WIDTH, HEIGHT)[2, 2]).max() <= 6

@@ -28,6 +28,7 @@ def person_normals(
     size, side = body.shape[2:], network.config.size
     small = F.interpolate(torch.cat([image, alpha], dim=1), size, mode="area")
     square = F.pad(small, (0, side - size[1], 0, side - size[0]))
+    square = square.contiguous(memory_format=torch.channels_last)
     weight, face = (plane[:, :, : size[0], : size[1]] for plane in network(square[:, :3], square[:, 3:]))
     return F.normalize(torch.lerp(body, face, weight), dim=1)
 
@@ -36,4 +37,5 @@ def person_normals(
 def _embedded() -> NormalsNetwork:
     network = load_network(WEIGHTS)
     assert isinstance(network, NormalsNetwork)
-    return network
+    faster: NormalsNetwork = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return faster
