@@ -3,8 +3,9 @@
 import { Problem, jsonHeader } from "./api.js";
 
 const LIVE_SIDE = 1280; // [px] while something moves
-const LEAST_LIVE_SIDE = 512;
-const SLOW = 140; // [ms] of an answer, from which the next one is asked smaller while something moves
+const SLOW_SIDE = 640; // the same on a slow computer
+const SLOW = 250; // [ms] of an answer; a computer is slow that takes longer
+const OFTEN = 4; // times in a row
 const CALM = 300; // [ms] without a change, after which the picture is asked in the stage's full sharpness
 const MOST_SIDE = 8192;
 
@@ -33,6 +34,8 @@ export class Previewer extends EventTarget {
   #timer = 0;
   #liveSide = LIVE_SIDE;
   #lastWasResult = false;
+  #lastSide = 0;
+  #slow = 0; // answers in a row that took long
   result = null; // {bitmap, document, side, placement, size, notices}
   before = null; // {bitmap, key, side}
   latency = 0; // [ms] of the latest answer
@@ -117,7 +120,7 @@ export class Previewer extends EventTarget {
     const began = performance.now();
     const answer = await this.#session.request(document, "POST", "preview", { json });
     const bitmap = await createImageBitmap(await answer.blob());
-    this.#measure(performance.now() - began, !isHeld);
+    this.#measure(performance.now() - began, need.side, !isHeld);
     const old = need.isBefore ? this.before : this.result;
     this.#lastWasResult = !need.isBefore;
     if (need.isBefore) {
@@ -142,11 +145,12 @@ export class Previewer extends EventTarget {
     };
   }
 
-  /** Ask for less while it moves, where this computer is slow; for more again where it is quick. */
-  #measure(milliseconds, isFirst) {
+  /** Ask for less while something moves, where this computer is slow. The first answer of a size takes longer anyway. */
+  #measure(milliseconds, side, isFirst) {
     this.latency = milliseconds;
-    if (isFirst) return;
-    if (milliseconds > SLOW) this.#liveSide = Math.max(LEAST_LIVE_SIDE, Math.round(this.#liveSide * 0.75));
-    else if (milliseconds < SLOW / 2) this.#liveSide = Math.min(LIVE_SIDE, Math.round(this.#liveSide * 1.25));
+    const isNew = isFirst || side !== this.#lastSide;
+    this.#slow = isNew || milliseconds < SLOW ? 0 : this.#slow + 1;
+    this.#lastSide = side;
+    if (this.#slow >= OFTEN) this.#liveSide = SLOW_SIDE;
   }
 }
